@@ -1,0 +1,1 @@
+//! The siskin model file.

@@ -1,0 +1,2 @@
+//! Trains text generators.
+fn main() {}
