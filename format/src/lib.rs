@@ -1,1 +1,14 @@
-//! The siskin model file.
+//! The siskin model file: one `.siskin` file holds config, tokenizer, weights and a receipt of how it was made.
+//!
+//! `SPEC.md` beside this crate gives every byte. [`config::ModelConfig`] says what a model is, and
+//! [`schema::schema`] derives every tensor from it.
+
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
+
+pub mod config;
+pub mod dtype;
+pub mod schema;
+
+pub use config::{BlockConfig, ConfigError, ModelConfig};
+pub use dtype::DType;
+pub use schema::{TensorSpec, schema};
