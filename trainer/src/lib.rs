@@ -1,1 +1,7 @@
 //! The siskin trainer.
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod rng;
+
+pub use error::{Error, Result};
