@@ -1,46 +1,50 @@
-//! What can go wrong in the trainer, said in one line each.
+//! What can go wrong in the trainer, as one line each: what was found, what was expected, what to do.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
-/// `Result` with the trainer's [`Error`].
+/// Result of the trainer's operations.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Every failure of the trainer: what was found, what was expected, what to do.
+/// What can go wrong in the trainer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused `action` on `path`.
+    /// A file could not be read or written.
     Io {
-        /// What was tried, as a verb: "read", "write", "rename".
+        /// What was being done: "read", "write", "create".
         action: &'static str,
-        /// The file or folder.
+        /// The file.
         path: PathBuf,
-        /// What the system answered.
-        source: io::Error,
+        /// What the system said.
+        source: std::io::Error,
     },
-    /// A setting has a value it cannot have.
+    /// A settings file is not TOML, or holds a key or a value that is not known.
+    Settings(String),
+    /// A setting has a value that cannot work.
     Setting {
-        /// The setting's name as the user writes it, such as `optim.beta1`.
-        key: String,
-        /// The value that was given.
-        found: String,
-        /// What would be accepted.
-        expected: String,
+        /// The setting, as in a settings file.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
     },
+    /// The model that the settings describe cannot be built.
+    Config(siskin_format::ConfigError),
+    /// The text cannot be trained on.
+    Data(String),
+    /// The loss or a gradient became NaN or infinite, or the loss jumped.
+    Diverged(String),
+    /// A run folder or a checkpoint cannot be used.
+    Run(String),
+    /// A model file could not be written or measured.
+    Export(String),
 }
 
 impl Error {
     /// An [`Error::Io`], for `map_err`.
-    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_path_buf();
         move |source| Error::Io { action, path, source }
-    }
-
-    /// An [`Error::Setting`].
-    pub fn setting(key: impl Into<String>, found: impl fmt::Display, expected: impl Into<String>) -> Error {
-        Error::Setting { key: key.into(), found: found.to_string(), expected: expected.into() }
     }
 }
 
@@ -48,7 +52,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
-            Error::Setting { key, found, expected } => write!(f, "{key} is {found}, expected {expected}"),
+            Error::Setting { key, problem } => write!(f, "{key}: {problem}"),
+            Error::Config(source) => write!(f, "the model cannot be built: {source}"),
+            Error::Settings(line)
+            | Error::Data(line)
+            | Error::Diverged(line)
+            | Error::Run(line)
+            | Error::Export(line) => f.write_str(line),
         }
     }
 }
@@ -57,7 +67,14 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
-            Error::Setting { .. } => None,
+            Error::Config(source) => Some(source),
+            _ => None,
         }
+    }
+}
+
+impl From<siskin_format::ConfigError> for Error {
+    fn from(source: siskin_format::ConfigError) -> Self {
+        Error::Config(source)
     }
 }
