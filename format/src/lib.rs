@@ -8,7 +8,9 @@
 pub mod config;
 pub mod dtype;
 pub mod schema;
+pub mod vocab;
 
 pub use config::{BlockConfig, ConfigError, ModelConfig};
 pub use dtype::DType;
 pub use schema::{TensorSpec, schema};
+pub use vocab::{Vocab, VocabError};

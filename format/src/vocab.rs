@@ -1,0 +1,377 @@
+//! The tokenizer section: the vocabulary that travels in the file.
+//!
+//! A token is a byte string, so one representation serves byte, character and byte-level BPE vocabularies, in
+//! every language. A [`Vocab`] is checked when it is made, whether from parts or from a file's bytes, and cannot
+//! be changed afterwards: whoever holds one may rely on every rule below. Encoding and decoding live in the
+//! runtime; this module only knows the data.
+//!
+//! # Bytes of the section (version 1)
+//!
+//! All numbers are little-endian. Padding is zero and is checked. Nothing follows the last field.
+//!
+//! ```text
+//! offset  type                 field
+//!  0      u32                  version = 1
+//!  4      u8                   kind: 0 byte, 1 char, 2 byte-level BPE
+//!  5      u8                   pre-tokenizer: 0 none, 1 GPT-2's pattern (kind 2 only)
+//!  6      u16                  flags: bit 0 = scores present; the other bits are 0
+//!  8      u32                  n_tokens         1 ..= 1,048,576
+//! 12      u32                  n_merges         0 ..= 2,097,152 (0 unless kind 2)
+//! 16      u32                  n_bytes          sum of the token lengths
+//! 20      u32 × 4              ids of bos, eos, unk, pad; 0xFFFF_FFFF = the vocabulary has none
+//! 36      u16 [n_tokens]       length of each token, 1 ..= 1,024
+//!         u8  [n_tokens]       kind of each token: 0 normal, 1 control, 2 byte, 3 unknown
+//!         u8  [n_bytes]        the tokens' bytes, one after the other, in the order of the ids
+//!         zeros to a multiple of 4 from the section's start
+//!         f32 [n_tokens]       scores, if bit 0 of flags: not NaN
+//!         u32 [n_merges][3]    left, right, result: ids, in the order of their rank (best first)
+//! ```
+//!
+//! Rules that the reader enforces, each with its own [`VocabError`]:
+//!
+//! - every count is compared with the bytes that are there before anything is allocated;
+//! - no two tokens of the same kind have the same bytes;
+//! - kind 0 (byte): each token is of kind `byte` (exactly one byte), `control` or `unknown`;
+//! - kind 1 (char): each `normal` token is exactly one code point in UTF-8; there is no `byte` token;
+//! - kind 2 (BPE): no `byte` token; the single-byte `normal` tokens are the alphabet that merges start from;
+//! - the bytes of a merge's result are those of left followed by those of right (so that merges cannot be
+//!   cyclic), and no pair (left, right) occurs twice;
+//! - special ids are below n_tokens.
+
+mod codec;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::VocabError;
+
+/// Most tokens that a vocabulary may have.
+pub const MAX_TOKENS: usize = 1 << 20;
+/// Most merges that a BPE vocabulary may have.
+pub const MAX_MERGES: usize = 1 << 21;
+/// Longest token, in bytes.
+pub const MAX_TOKEN_LEN: usize = 1024;
+
+/// How a text becomes tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VocabKind {
+    /// One token per byte.
+    Byte,
+    /// One token per Unicode code point.
+    Char,
+    /// Byte-level byte-pair encoding (Sennrich et al. 2016, on bytes as in GPT-2).
+    Bpe,
+}
+
+impl VocabKind {
+    /// The name that commands and messages use.
+    pub fn name(self) -> &'static str {
+        match self {
+            VocabKind::Byte => "byte",
+            VocabKind::Char => "char",
+            VocabKind::Bpe => "bpe",
+        }
+    }
+}
+
+/// How a text is cut into words before merging. Merges never cross such a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PreTokenizer {
+    /// The whole text is one word.
+    None,
+    /// GPT-2's pattern: contractions, ` ?\p{L}+`, ` ?\p{N}+`, ` ?[^\s\p{L}\p{N}]+`, runs of white space.
+    Gpt2,
+}
+
+/// What a token stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TokenKind {
+    /// A piece of text: its bytes are the text.
+    Normal,
+    /// A mark such as "end of text": its bytes are a name, which never stands for text.
+    Control,
+    /// One raw byte.
+    Byte,
+    /// What an encoder writes for text that the vocabulary cannot express.
+    Unknown,
+}
+
+/// A merge of byte-pair encoding: the tokens `left` and `right`, side by side, become `result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merge {
+    /// Id of the left token.
+    pub left: u32,
+    /// Id of the right token.
+    pub right: u32,
+    /// Id of the token whose bytes are those of `left` followed by those of `right`.
+    pub result: u32,
+}
+
+/// Ids with a role, where the vocabulary has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpecialIds {
+    /// Begins a text.
+    pub bos: Option<u32>,
+    /// Ends a text; generation stops at it.
+    pub eos: Option<u32>,
+    /// Stands for what the vocabulary cannot express.
+    pub unk: Option<u32>,
+    /// Fills a batch; never generated.
+    pub pad: Option<u32>,
+}
+
+/// The parts that a [`Vocab`] is made from; [`Vocab::new`] checks them.
+#[derive(Clone, Debug)]
+pub struct VocabParts {
+    /// How a text becomes tokens.
+    pub kind: VocabKind,
+    /// How BPE cuts a text into words; `None` for the other kinds.
+    pub pre_tokenizer: PreTokenizer,
+    /// Bytes and kind of every token; the index is the id.
+    pub tokens: Vec<(Vec<u8>, TokenKind)>,
+    /// One score per token, where the source has them.
+    pub scores: Option<Vec<f32>>,
+    /// Merges by rank, best first; empty unless `kind` is BPE.
+    pub merges: Vec<Merge>,
+    /// Ids with a role.
+    pub special: SpecialIds,
+}
+
+/// A checked, immutable vocabulary.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vocab {
+    kind: VocabKind,
+    pre_tokenizer: PreTokenizer,
+    ends: Vec<u32>,           // [n_tokens] end of each token in `bytes`
+    kinds: Vec<TokenKind>,    // [n_tokens]
+    bytes: Vec<u8>,           // [n_bytes]
+    scores: Option<Vec<f32>>, // [n_tokens]
+    merges: Vec<Merge>,       // [n_merges], by rank
+    special: SpecialIds,
+}
+
+impl Vocab {
+    /// Makes a vocabulary and checks every rule of the module's documentation.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn new(parts: VocabParts) -> Result<Vocab, VocabError> {
+        let VocabParts { kind, pre_tokenizer, tokens, scores, merges, special } = parts;
+        check_counts(tokens.len() as u64, merges.len() as u64)?;
+        if let Some(scores) = &scores
+            && scores.len() != tokens.len()
+        {
+            return Err(VocabError::ScoreCount { found: scores.len(), expected: tokens.len() });
+        }
+        let mut bytes = Vec::with_capacity(tokens.iter().map(|(b, _)| b.len().min(MAX_TOKEN_LEN)).sum());
+        let mut ends = Vec::with_capacity(tokens.len());
+        let mut kinds = Vec::with_capacity(tokens.len());
+        for (id, (token, token_kind)) in tokens.iter().enumerate() {
+            check_token_len(id, token.len())?;
+            bytes.extend_from_slice(token);
+            ends.push(bytes.len() as u32); // at most 2^20 tokens of 2^10 bytes
+            kinds.push(*token_kind);
+        }
+        let vocab = Vocab { kind, pre_tokenizer, ends, kinds, bytes, scores, merges, special };
+        vocab.check()?;
+        Ok(vocab)
+    }
+
+    /// The byte vocabulary: 256 tokens, where token `i` is the byte `i`.
+    pub fn bytes() -> Vocab {
+        Vocab {
+            kind: VocabKind::Byte,
+            pre_tokenizer: PreTokenizer::None,
+            ends: (1..=256).collect(),
+            kinds: vec![TokenKind::Byte; 256],
+            bytes: (0..=255).collect(),
+            scores: None,
+            merges: Vec::new(),
+            special: SpecialIds::default(),
+        }
+    }
+
+    /// A character vocabulary: the given code points in the given order, and, if `with_unk`, one last token for
+    /// all other characters.
+    ///
+    /// # Errors
+    /// No character, too many, or one twice.
+    pub fn chars(chars: &[char], with_unk: bool) -> Result<Vocab, VocabError> {
+        let mut tokens: Vec<(Vec<u8>, TokenKind)> =
+            chars.iter().map(|c| (c.to_string().into_bytes(), TokenKind::Normal)).collect();
+        let mut special = SpecialIds::default();
+        if with_unk {
+            special.unk = Some(tokens.len() as u32);
+            tokens.push((b"<unk>".to_vec(), TokenKind::Unknown));
+        }
+        Vocab::new(VocabParts {
+            kind: VocabKind::Char,
+            pre_tokenizer: PreTokenizer::None,
+            tokens,
+            scores: None,
+            merges: Vec::new(),
+            special,
+        })
+    }
+
+    /// How a text becomes tokens.
+    pub fn kind(&self) -> VocabKind {
+        self.kind
+    }
+
+    /// How BPE cuts a text into words.
+    pub fn pre_tokenizer(&self) -> PreTokenizer {
+        self.pre_tokenizer
+    }
+
+    /// Number of tokens; ids are `0..len()`. Never 0.
+    #[allow(clippy::len_without_is_empty)] // a vocabulary is never empty
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The bytes of a token: its text, or the name of a control token. `None` if there is no such id.
+    pub fn token(&self, id: u32) -> Option<&[u8]> {
+        let end = *self.ends.get(id as usize)? as usize;
+        let start = if id == 0 { 0 } else { self.ends[id as usize - 1] as usize };
+        Some(&self.bytes[start..end])
+    }
+
+    /// What a token stands for. `None` if there is no such id.
+    pub fn token_kind(&self, id: u32) -> Option<TokenKind> {
+        self.kinds.get(id as usize).copied()
+    }
+
+    /// All tokens in the order of their ids.
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = (&[u8], TokenKind)> {
+        (0..self.ends.len()).map(|id| (self.token_at(id), self.kinds[id]))
+    }
+
+    /// One score per token, where the source had them.
+    pub fn scores(&self) -> Option<&[f32]> {
+        self.scores.as_deref()
+    }
+
+    /// Merges by rank, best first; empty unless the kind is BPE.
+    pub fn merges(&self) -> &[Merge] {
+        &self.merges
+    }
+
+    /// Ids with a role.
+    pub fn special(&self) -> SpecialIds {
+        self.special
+    }
+
+    fn token_at(&self, id: usize) -> &[u8] {
+        let start = if id == 0 { 0 } else { self.ends[id - 1] as usize };
+        &self.bytes[start..self.ends[id] as usize]
+    }
+
+    /// Every rule except the ones that had to hold before anything was allocated (counts and lengths).
+    fn check(&self) -> Result<(), VocabError> {
+        if self.kind != VocabKind::Bpe && self.pre_tokenizer != PreTokenizer::None {
+            return Err(VocabError::PreTokenizerWithoutBpe);
+        }
+        self.check_token_kinds()?;
+        self.check_duplicates()?;
+        self.check_scores()?;
+        self.check_special()?;
+        self.check_merges()
+    }
+
+    fn check_token_kinds(&self) -> Result<(), VocabError> {
+        for (id, (bytes, kind)) in self.tokens().enumerate() {
+            let fits = match (self.kind, kind) {
+                (_, TokenKind::Control | TokenKind::Unknown) => true,
+                (VocabKind::Byte, TokenKind::Byte) => bytes.len() == 1,
+                (VocabKind::Char, TokenKind::Normal) => is_one_char(bytes),
+                (VocabKind::Bpe, TokenKind::Normal) => true,
+                _ => false,
+            };
+            if !fits {
+                return Err(VocabError::TokenDoesNotFit { id: id as u32, kind: self.kind });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts ids by (kind, bytes), so that equal tokens become neighbours: no hash table that a hostile file
+    /// could fill with collisions.
+    fn check_duplicates(&self) -> Result<(), VocabError> {
+        let key = |id: u32| (self.kinds[id as usize], self.token_at(id as usize));
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_unstable_by(|&a, &b| key(a).cmp(&key(b)));
+        match order.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
+            Some(&[a, b]) => Err(VocabError::DuplicateToken { first: a.min(b), second: a.max(b) }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_scores(&self) -> Result<(), VocabError> {
+        let nan = self.scores.iter().flatten().position(|score| score.is_nan());
+        nan.map_or(Ok(()), |id| Err(VocabError::NanScore { id: id as u32 }))
+    }
+
+    fn check_special(&self) -> Result<(), VocabError> {
+        let SpecialIds { bos, eos, unk, pad } = self.special;
+        for (role, id) in [("bos", bos), ("eos", eos), ("unk", unk), ("pad", pad)] {
+            if let Some(id) = id.filter(|&id| id as usize >= self.len()) {
+                return Err(VocabError::SpecialOutOfRange { role, id, n_tokens: self.len() });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_merges(&self) -> Result<(), VocabError> {
+        if self.kind != VocabKind::Bpe && !self.merges.is_empty() {
+            return Err(VocabError::MergesWithoutBpe { n_merges: self.merges.len() });
+        }
+        for (rank, &Merge { left, right, result }) in self.merges.iter().enumerate() {
+            let token = |id: u32| {
+                self.token(id).ok_or(VocabError::MergeOutOfRange { rank, id, n_tokens: self.len() })
+            };
+            let (l, r, joined) = (token(left)?, token(right)?, token(result)?);
+            if joined.strip_prefix(l) != Some(r) {
+                return Err(VocabError::MergeResult { rank, left, right, result });
+            }
+            for id in [left, right, result] {
+                if self.kinds[id as usize] != TokenKind::Normal {
+                    return Err(VocabError::MergeOfSpecial { rank, id });
+                }
+            }
+        }
+        let mut pairs: Vec<u64> =
+            self.merges.iter().map(|m| u64::from(m.left) << 32 | u64::from(m.right)).collect();
+        pairs.sort_unstable();
+        match pairs.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(&[pair, _]) => {
+                Err(VocabError::DuplicateMerge { left: (pair >> 32) as u32, right: pair as u32 })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_counts(n_tokens: u64, n_merges: u64) -> Result<(), VocabError> {
+    if n_tokens == 0 || n_tokens > MAX_TOKENS as u64 {
+        return Err(VocabError::TokenCount { found: n_tokens });
+    }
+    if n_merges > MAX_MERGES as u64 {
+        return Err(VocabError::MergeCount { found: n_merges });
+    }
+    Ok(())
+}
+
+fn check_token_len(id: usize, len: usize) -> Result<(), VocabError> {
+    if len == 0 || len > MAX_TOKEN_LEN {
+        return Err(VocabError::TokenLength { id: id as u32, len });
+    }
+    Ok(())
+}
+
+fn is_one_char(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|s| s.chars().count() == 1)
+}

@@ -1,0 +1,208 @@
+//! Vocabulary to section bytes and back. The layout is documented in the [parent module](super).
+
+use super::{Merge, PreTokenizer, SpecialIds, TokenKind, Vocab, VocabError, VocabKind};
+use super::{check_counts, check_token_len};
+
+const VERSION: u32 = 1;
+const HEADER_LEN: usize = 36;
+const HAS_SCORES: u16 = 1;
+const NO_ID: u32 = u32::MAX;
+
+impl Vocab {
+    /// The section's bytes. The same vocabulary always gives the same bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out =
+            Vec::with_capacity(HEADER_LEN + 7 * self.len() + self.bytes.len() + 12 * self.merges.len());
+        put_u32(&mut out, VERSION);
+        out.push(match self.kind {
+            VocabKind::Byte => 0,
+            VocabKind::Char => 1,
+            VocabKind::Bpe => 2,
+        });
+        out.push(match self.pre_tokenizer {
+            PreTokenizer::None => 0,
+            PreTokenizer::Gpt2 => 1,
+        });
+        let flags = if self.scores.is_some() { HAS_SCORES } else { 0 };
+        out.extend_from_slice(&flags.to_le_bytes());
+        for count in [self.len(), self.merges.len(), self.bytes.len()] {
+            put_u32(&mut out, count as u32); // bounded by the caps
+        }
+        let SpecialIds { bos, eos, unk, pad } = self.special;
+        for id in [bos, eos, unk, pad] {
+            put_u32(&mut out, id.unwrap_or(NO_ID));
+        }
+        for (token, _) in self.tokens() {
+            out.extend_from_slice(&(token.len() as u16).to_le_bytes());
+        }
+        out.extend(self.kinds.iter().map(|kind| match kind {
+            TokenKind::Normal => 0u8,
+            TokenKind::Control => 1,
+            TokenKind::Byte => 2,
+            TokenKind::Unknown => 3,
+        }));
+        out.extend_from_slice(&self.bytes);
+        out.resize(out.len().next_multiple_of(4), 0);
+        for score in self.scores.iter().flatten() {
+            out.extend_from_slice(&score.to_le_bytes());
+        }
+        for merge in &self.merges {
+            for id in [merge.left, merge.right, merge.result] {
+                put_u32(&mut out, id);
+            }
+        }
+        out
+    }
+
+    /// Reads and checks a section. Any bytes give a vocabulary or an error; memory stays below twice the
+    /// section's size.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn from_bytes(section: &[u8]) -> Result<Vocab, VocabError> {
+        let mut r = Fields { bytes: section, at: 0 };
+        let header = Header::read(&mut r)?;
+        let needed = header.section_len();
+        if (section.len() as u64) < needed {
+            return Err(VocabError::Truncated { needed, found: section.len() });
+        }
+        if section.len() as u64 > needed {
+            return Err(VocabError::TrailingBytes { expected: needed, found: section.len() });
+        }
+        let n = header.n_tokens as usize;
+        let ends = read_lengths(r.take(2 * n)?, header.n_bytes)?;
+        let kinds = r.take(n)?.iter().map(|&code| token_kind(code)).collect::<Result<Vec<_>, _>>()?;
+        let bytes = r.take(header.n_bytes as usize)?.to_vec();
+        let offset = r.at;
+        if r.take(offset.next_multiple_of(4) - offset)?.iter().any(|&b| b != 0) {
+            return Err(VocabError::Padding { offset });
+        }
+        let scores = match header.has_scores {
+            true => Some(words(r.take(4 * n)?).map(f32::from_bits).collect()),
+            false => None,
+        };
+        let merges = r.take(12 * header.n_merges as usize)?.chunks_exact(12).map(|merge| {
+            let mut ids = words(merge);
+            let mut next = || ids.next().unwrap_or(NO_ID); // chunks_exact gives three words
+            Merge { left: next(), right: next(), result: next() }
+        });
+        let merges = merges.collect();
+        let Header { kind, pre_tokenizer, special, .. } = header;
+        let vocab = Vocab { kind, pre_tokenizer, ends, kinds, bytes, scores, merges, special };
+        vocab.check()?;
+        Ok(vocab)
+    }
+}
+
+struct Header {
+    kind: VocabKind,
+    pre_tokenizer: PreTokenizer,
+    has_scores: bool,
+    n_tokens: u32,
+    n_merges: u32,
+    n_bytes: u32,
+    special: SpecialIds,
+}
+
+impl Header {
+    fn read(r: &mut Fields) -> Result<Header, VocabError> {
+        let version = r.u32()?;
+        if version != VERSION {
+            return Err(VocabError::Version { found: version });
+        }
+        let kind = match r.u8()? {
+            0 => VocabKind::Byte,
+            1 => VocabKind::Char,
+            2 => VocabKind::Bpe,
+            code => return Err(VocabError::Code { field: "kind", found: code.into() }),
+        };
+        let pre_tokenizer = match r.u8()? {
+            0 => PreTokenizer::None,
+            1 => PreTokenizer::Gpt2,
+            code => return Err(VocabError::Code { field: "pre-tokenizer", found: code.into() }),
+        };
+        let flags = r.u16()?;
+        if flags & !HAS_SCORES != 0 {
+            return Err(VocabError::Code { field: "flags", found: flags.into() });
+        }
+        let (n_tokens, n_merges, n_bytes) = (r.u32()?, r.u32()?, r.u32()?);
+        check_counts(n_tokens.into(), n_merges.into())?;
+        let mut id = || r.u32().map(|id| (id != NO_ID).then_some(id));
+        let special = SpecialIds { bos: id()?, eos: id()?, unk: id()?, pad: id()? };
+        let has_scores = flags & HAS_SCORES != 0;
+        Ok(Header { kind, pre_tokenizer, has_scores, n_tokens, n_merges, n_bytes, special })
+    }
+
+    /// Length of the whole section. In u64, so that no declared count can wrap it.
+    fn section_len(&self) -> u64 {
+        let n = u64::from(self.n_tokens);
+        let text = HEADER_LEN as u64 + 3 * n + u64::from(self.n_bytes);
+        let scores = if self.has_scores { 4 * n } else { 0 };
+        text.next_multiple_of(4) + scores + 12 * u64::from(self.n_merges)
+    }
+}
+
+/// Lengths to ends; their sum must be what the header declares.
+fn read_lengths(lengths: &[u8], n_bytes: u32) -> Result<Vec<u32>, VocabError> {
+    let mut end = 0u32; // at most 2^20 tokens of 2^10 bytes
+    let mut ends = Vec::with_capacity(lengths.len() / 2);
+    for (id, len) in lengths.chunks_exact(2).enumerate() {
+        let len = u16::from_le_bytes([len[0], len[1]]);
+        check_token_len(id, len.into())?;
+        end += u32::from(len);
+        ends.push(end);
+    }
+    if end != n_bytes {
+        return Err(VocabError::ByteCount { found: n_bytes.into(), expected: end.into() });
+    }
+    Ok(ends)
+}
+
+fn token_kind(code: u8) -> Result<TokenKind, VocabError> {
+    match code {
+        0 => Ok(TokenKind::Normal),
+        1 => Ok(TokenKind::Control),
+        2 => Ok(TokenKind::Byte),
+        3 => Ok(TokenKind::Unknown),
+        _ => Err(VocabError::Code { field: "token kind", found: code.into() }),
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    bytes.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
+}
+
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Takes fields from the front; refuses to read past the end.
+struct Fields<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], VocabError> {
+        let needed = self.at as u64 + len as u64;
+        let error = VocabError::Truncated { needed, found: self.bytes.len() };
+        let end = self.at.checked_add(len).ok_or(error.clone())?;
+        let field = self.bytes.get(self.at..end).ok_or(error)?;
+        self.at = end;
+        Ok(field)
+    }
+
+    fn u8(&mut self) -> Result<u8, VocabError> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, VocabError> {
+        let b = self.take(2)?;
+        Ok(u16::from_le_bytes([b[0], b[1]]))
+    }
+
+    fn u32(&mut self) -> Result<u32, VocabError> {
+        let b = self.take(4)?;
+        Ok(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    }
+}

@@ -1,0 +1,112 @@
+//! What can be wrong with a vocabulary.
+
+use super::{MAX_MERGES, MAX_TOKEN_LEN, MAX_TOKENS, VocabKind};
+use std::fmt;
+
+/// Why a vocabulary was refused: one variant per rule of the [section](super).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the fields are named in the messages below
+pub enum VocabError {
+    /// The section ends before its last field.
+    Truncated { needed: u64, found: usize },
+    /// Bytes follow the last field.
+    TrailingBytes { expected: u64, found: usize },
+    /// Padding that is not zero.
+    Padding { offset: usize },
+    /// A version that this reader does not know.
+    Version { found: u32 },
+    /// An unknown code, or a reserved bit that is set.
+    Code { field: &'static str, found: u32 },
+    /// No token at all, or too many.
+    TokenCount { found: u64 },
+    /// Too many merges.
+    MergeCount { found: u64 },
+    /// An empty or over-long token.
+    TokenLength { id: u32, len: usize },
+    /// The declared number of token bytes is not the sum of the lengths.
+    ByteCount { found: u64, expected: u64 },
+    /// The number of scores is not the number of tokens.
+    ScoreCount { found: usize, expected: usize },
+    /// A token that a vocabulary of this kind cannot have.
+    TokenDoesNotFit { id: u32, kind: VocabKind },
+    /// Two tokens of one kind with the same bytes.
+    DuplicateToken { first: u32, second: u32 },
+    /// A score that is not a number.
+    NanScore { id: u32 },
+    /// A special id that no token has.
+    SpecialOutOfRange { role: &'static str, id: u32, n_tokens: usize },
+    /// A pre-tokenizer in a vocabulary that is not BPE.
+    PreTokenizerWithoutBpe,
+    /// Merges in a vocabulary that is not BPE.
+    MergesWithoutBpe { n_merges: usize },
+    /// A merge that names an id that no token has.
+    MergeOutOfRange { rank: usize, id: u32, n_tokens: usize },
+    /// A merge whose result is not its left token followed by its right token.
+    MergeResult { rank: usize, left: u32, right: u32, result: u32 },
+    /// A merge that names a token which does not stand for text.
+    MergeOfSpecial { rank: usize, id: u32 },
+    /// A pair that occurs in two merges.
+    DuplicateMerge { left: u32, right: u32 },
+}
+
+impl fmt::Display for VocabError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use VocabError::*;
+        match self {
+            Truncated { needed, found } => {
+                write!(f, "vocabulary needs {needed} bytes, its section has {found}")
+            }
+            TrailingBytes { expected, found } => {
+                write!(f, "vocabulary ends after {expected} bytes, its section has {found}")
+            }
+            Padding { offset } => write!(f, "vocabulary padding at byte {offset} is not zero"),
+            Version { found } => write!(
+                f,
+                "vocabulary version {found} is unknown, this reader knows version 1: use a newer siskin"
+            ),
+            Code { field, found } => write!(f, "vocabulary {field} has the unknown code {found}"),
+            TokenCount { found } => {
+                write!(f, "vocabulary has {found} tokens, expected 1 to {MAX_TOKENS}")
+            }
+            MergeCount { found } => {
+                write!(f, "vocabulary has {found} merges, expected at most {MAX_MERGES}")
+            }
+            TokenLength { id, len } => {
+                write!(f, "token {id} is {len} bytes long, expected 1 to {MAX_TOKEN_LEN}")
+            }
+            ByteCount { found, expected } => {
+                write!(f, "vocabulary declares {found} token bytes, its lengths add up to {expected}")
+            }
+            ScoreCount { found, expected } => {
+                write!(f, "vocabulary has {found} scores for {expected} tokens")
+            }
+            TokenDoesNotFit { id, kind } => {
+                write!(f, "token {id} does not fit into a vocabulary of kind {}", kind.name())
+            }
+            DuplicateToken { first, second } => write!(f, "tokens {first} and {second} are the same"),
+            NanScore { id } => write!(f, "the score of token {id} is not a number"),
+            SpecialOutOfRange { role, id, n_tokens } => {
+                write!(f, "{role} is token {id}, the vocabulary has {n_tokens} tokens")
+            }
+            PreTokenizerWithoutBpe => f.write_str("only a bpe vocabulary has a pre-tokenizer"),
+            MergesWithoutBpe { n_merges } => {
+                write!(f, "only a bpe vocabulary has merges, found {n_merges}")
+            }
+            MergeOutOfRange { rank, id, n_tokens } => {
+                write!(f, "merge {rank} names token {id}, the vocabulary has {n_tokens} tokens")
+            }
+            MergeResult { rank, left, right, result } => {
+                write!(f, "merge {rank}: token {result} is not token {left} followed by token {right}")
+            }
+            MergeOfSpecial { rank, id } => {
+                write!(f, "merge {rank} names token {id}, which does not stand for text")
+            }
+            DuplicateMerge { left, right } => {
+                write!(f, "the pair of tokens {left} and {right} occurs in two merges")
+            }
+        }
+    }
+}
+
+impl std::error::Error for VocabError {}
