@@ -7,10 +7,14 @@
 
 pub mod config;
 pub mod dtype;
+pub mod panel;
+pub mod pod;
+pub mod quant;
 pub mod schema;
 pub mod vocab;
 
 pub use config::{BlockConfig, ConfigError, ModelConfig};
 pub use dtype::DType;
+pub use panel::{PanelLayout, Planes};
 pub use schema::{TensorSpec, schema};
 pub use vocab::{Vocab, VocabError};
