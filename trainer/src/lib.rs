@@ -5,3 +5,4 @@ pub mod error;
 pub mod rng;
 
 pub use error::{Error, Result};
+pub mod settings;

@@ -1,0 +1,343 @@
+//! Everything that a run can be told, by flag or by TOML file, under one flat set of names.
+//!
+//! [`Settings`] holds what was said, every field optional. [`presets::fill`] adds what was left open, from the
+//! model family and the text; [`model::model_config`] builds the model. Flags win over the file, the file over
+//! the preset. A run folder keeps the filled settings, so that `resume` needs nothing else.
+
+pub mod model;
+pub mod presets;
+mod toml_file;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde::{Deserialize, Serialize};
+use siskin_format::config::{Activation, Ffn, Norm};
+
+use crate::error::{Error, Result};
+pub use toml_file::{nearest, parse_toml, read_toml};
+
+/// Spellings of the model presets.
+pub const MODELS: &[&str] = &["rnn", "gru", "lstm", "gpt", "llama"];
+/// Spellings of the position codes.
+pub const POSITIONS: &[&str] = &["none", "learned", "sinusoidal", "rope"];
+/// Spellings of the tokenizers.
+pub const TOKENIZERS: &[&str] = &["auto", "byte", "char", "bpe"];
+/// Spellings of the optimisers.
+pub const OPTIMIZERS: &[&str] =
+    &["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "lion", "muon"];
+/// Spellings of the schedules.
+pub const SCHEDULES: &[&str] = &[
+    "constant",
+    "step",
+    "exponential",
+    "inverse-time",
+    "polynomial",
+    "linear",
+    "cosine",
+    "one-cycle",
+    "wsd",
+    "plateau",
+];
+/// Spellings of the initialisers.
+pub const INITS: &[&str] =
+    &["auto", "xavier-uniform", "xavier-normal", "he-uniform", "he-normal", "orthogonal", "gpt"];
+/// Spellings of the export dtypes.
+pub const DTYPES: &[&str] = &["f32", "f16", "q8", "q4"];
+
+/// What was said. A field that is `None` is left to the preset.
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Model family; sets every default below
+    #[arg(long, value_parser = PossibleValuesParser::new(MODELS), help_heading = "Model")]
+    pub model: Option<String>,
+    /// Number of blocks
+    #[arg(long, help_heading = "Model")]
+    pub n_layers: Option<usize>,
+    /// Width of the embedding and of a Transformer's residual stream
+    #[arg(long, help_heading = "Model")]
+    pub d_model: Option<usize>,
+    /// Width of a recurrent block's state
+    #[arg(long, help_heading = "Model")]
+    pub hidden: Option<usize>,
+    /// Query heads of a Transformer block
+    #[arg(long, help_heading = "Model")]
+    pub n_heads: Option<usize>,
+    /// Key and value heads; divides n-heads
+    #[arg(long, help_heading = "Model")]
+    pub n_kv_heads: Option<usize>,
+    /// Channels per head (default d-model / n-heads)
+    #[arg(long, help_heading = "Model")]
+    pub head_dim: Option<usize>,
+    /// Inner width of the feed-forward part
+    #[arg(long, help_heading = "Model")]
+    pub d_ff: Option<usize>,
+    /// Kind of the feed-forward part
+    #[arg(long, value_parser = PossibleValuesParser::new(Ffn::NAMES), help_heading = "Model")]
+    pub ffn: Option<String>,
+    /// Nonlinearity of an RNN block
+    #[arg(long, value_parser = PossibleValuesParser::new(Activation::NAMES), help_heading = "Model")]
+    pub activation: Option<String>,
+    /// Norm before each part of a block
+    #[arg(long, value_parser = PossibleValuesParser::new(Norm::NAMES), help_heading = "Model")]
+    pub norm: Option<String>,
+    /// Norm before the head
+    #[arg(long, value_parser = PossibleValuesParser::new(Norm::NAMES), help_heading = "Model")]
+    pub final_norm: Option<String>,
+    /// Added under the root of every norm
+    #[arg(long, help_heading = "Model")]
+    pub norm_eps: Option<f32>,
+    /// Norms have a learned scale
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub norm_weight: Option<bool>,
+    /// Layer norms have a learned bias
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub norm_bias: Option<bool>,
+    /// How a Transformer learns where a token stands
+    #[arg(long, value_parser = PossibleValuesParser::new(POSITIONS), help_heading = "Model")]
+    pub position: Option<String>,
+    /// Base of the RoPE angles
+    #[arg(long, help_heading = "Model")]
+    pub rope_theta: Option<f32>,
+    /// Products inside the blocks have biases
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub bias: Option<bool>,
+    /// Blocks add to their input
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub residual: Option<bool>,
+    /// RMS norm over each head's query and key
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub qk_norm: Option<bool>,
+    /// The head reuses the embedding
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub tied_head: Option<bool>,
+    /// The head has a bias
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub head_bias: Option<bool>,
+    /// Logits become cap * tanh(logits / cap); 0 is off
+    #[arg(long, help_heading = "Model")]
+    pub logit_softcap: Option<f32>,
+    /// Share of channels dropped while training
+    #[arg(long, help_heading = "Model")]
+    pub dropout: Option<f32>,
+    /// Initialiser of the weight matrices
+    #[arg(long, value_parser = PossibleValuesParser::new(INITS), help_heading = "Model")]
+    pub init: Option<String>,
+    /// Start with zero in the projections that are added to the residual stream
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub zero_out: Option<bool>,
+    /// Tokenizer; auto is char for small alphabets, else bpe
+    #[arg(long, value_parser = PossibleValuesParser::new(TOKENIZERS), help_heading = "Data")]
+    pub tokenizer: Option<String>,
+    /// Vocabulary of a bpe tokenizer
+    #[arg(long, help_heading = "Data")]
+    pub vocab_size: Option<usize>,
+    /// Tokens per training window
+    #[arg(long, help_heading = "Data")]
+    pub context: Option<usize>,
+    /// Windows per step, or `full` for full-batch descent (1 is stochastic descent)
+    #[arg(long, help_heading = "Data")]
+    pub batch_size: Option<String>,
+    /// Share of the text, at its end, held out for validation
+    #[arg(long, help_heading = "Data")]
+    pub val_fraction: Option<f64>,
+    /// Update rule
+    #[arg(long, value_parser = PossibleValuesParser::new(OPTIMIZERS), help_heading = "Gradient descent")]
+    pub optimizer: Option<String>,
+    /// Peak learning rate
+    #[arg(long, help_heading = "Gradient descent")]
+    pub lr: Option<f64>,
+    /// Muon: learning rate of the Adam that updates embedding, head and vectors
+    #[arg(long, help_heading = "Gradient descent")]
+    pub aux_lr: Option<f64>,
+    /// Momentum of SGD, RMSProp and Muon
+    #[arg(long, help_heading = "Gradient descent")]
+    pub momentum: Option<f64>,
+    /// Decay of the first moment (Adam, AdamW, Lion)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub beta1: Option<f64>,
+    /// Decay of the second moment (Adam, AdamW, Lion)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub beta2: Option<f64>,
+    /// Decay of RMSProp's mean square
+    #[arg(long, help_heading = "Gradient descent")]
+    pub alpha: Option<f64>,
+    /// Added to the denominator of adaptive updates
+    #[arg(long, help_heading = "Gradient descent")]
+    pub eps: Option<f64>,
+    /// Decay of the weight matrices (decoupled in AdamW, Lion and Muon)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub weight_decay: Option<f64>,
+    /// Ascend: maximise the loss instead of minimising it
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Gradient descent")]
+    pub maximize: Option<bool>,
+    /// Batches whose gradients are averaged before an update
+    #[arg(long, help_heading = "Gradient descent")]
+    pub accumulate: Option<usize>,
+    /// Largest global norm of the gradient; 0 is off
+    #[arg(long, help_heading = "Gradient descent")]
+    pub clip_norm: Option<f64>,
+    /// Largest magnitude of a gradient's element; 0 is off
+    #[arg(long, help_heading = "Gradient descent")]
+    pub clip_value: Option<f64>,
+    /// Decay of the moving average of the weights, which is evaluated and exported; 0 is off
+    #[arg(long, help_heading = "Gradient descent")]
+    pub ema: Option<f64>,
+    /// How the learning rate changes
+    #[arg(long, value_parser = PossibleValuesParser::new(SCHEDULES), help_heading = "Gradient descent")]
+    pub schedule: Option<String>,
+    /// Steps of linear warm-up
+    #[arg(long, help_heading = "Gradient descent")]
+    pub warmup: Option<u64>,
+    /// Last learning rate, as a share of the peak (cosine, linear, polynomial, wsd, plateau)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub lr_min: Option<f64>,
+    /// Share of the steps, at the end, over which linear and wsd decay
+    #[arg(long, help_heading = "Gradient descent")]
+    pub decay: Option<f64>,
+    /// Steps between decays (step), or time constant (exponential, inverse-time)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub decay_every: Option<u64>,
+    /// Factor of a decay (step, exponential, inverse-time, plateau)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub gamma: Option<f64>,
+    /// Exponent (polynomial)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub power: Option<f64>,
+    /// Updates to make
+    #[arg(long, help_heading = "Run")]
+    pub steps: Option<u64>,
+    /// Wall-clock budget instead of steps; the number of steps is measured and fixed at the start
+    #[arg(long, help_heading = "Run")]
+    pub minutes: Option<f64>,
+    /// Seed of initialisation, shuffling, dropout and samples
+    #[arg(long, help_heading = "Run")]
+    pub seed: Option<u64>,
+    /// Cores to use (default all); does not change the result
+    #[arg(long, help_heading = "Run")]
+    pub threads: Option<usize>,
+    /// Pieces that each batch is cut into; part of the result
+    #[arg(long, help_heading = "Run")]
+    pub shards: Option<usize>,
+    /// Steps between evaluations
+    #[arg(long, help_heading = "Run")]
+    pub eval_every: Option<u64>,
+    /// Validation tokens per evaluation while training (the last one uses all)
+    #[arg(long, help_heading = "Run")]
+    pub eval_tokens: Option<usize>,
+    /// Steps between samples; 0 is never
+    #[arg(long, help_heading = "Run")]
+    pub sample_every: Option<u64>,
+    /// What samples begin with
+    #[arg(long, help_heading = "Run")]
+    pub sample_prompt: Option<String>,
+    /// Steps between checkpoints; 0 is only at the end
+    #[arg(long, help_heading = "Run")]
+    pub checkpoint_every: Option<u64>,
+    /// Evaluations without improvement after which to stop; 0 is never
+    #[arg(long, help_heading = "Run")]
+    pub patience: Option<u64>,
+    /// Smallest fall of the validation loss that counts as improvement
+    #[arg(long, help_heading = "Run")]
+    pub min_delta: Option<f64>,
+    /// Stop at this validation loss
+    #[arg(long, help_heading = "Run")]
+    pub target_loss: Option<f64>,
+    /// Stop when the gradient norm falls below this
+    #[arg(long, help_heading = "Run")]
+    pub grad_tol: Option<f64>,
+    /// A loss this many standard deviations above the recent mean is a spike; 0 is off
+    #[arg(long, help_heading = "Run")]
+    pub spike: Option<f64>,
+    /// Weights of the exported file
+    #[arg(long, value_parser = PossibleValuesParser::new(DTYPES), help_heading = "Run")]
+    pub dtype: Option<String>,
+
+    /// The stack block by block, first block first, instead of n_layers equal ones (only in a settings file).
+    #[arg(skip)]
+    pub blocks: Option<Vec<BlockSettings>>,
+}
+
+/// One block of a mixed stack: `[[blocks]]` in a settings file. What it leaves open comes from the flat settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlockSettings {
+    /// `rnn`, `gru`, `lstm` or `transformer`.
+    pub kind: String,
+    /// Width of a recurrent block's state.
+    pub hidden: Option<usize>,
+    /// Nonlinearity of an RNN block.
+    pub activation: Option<String>,
+    /// Norm of the block.
+    pub norm: Option<String>,
+    /// The block adds to its input.
+    pub residual: Option<bool>,
+    /// Products have biases.
+    pub bias: Option<bool>,
+    /// Query heads.
+    pub n_heads: Option<usize>,
+    /// Key and value heads.
+    pub n_kv_heads: Option<usize>,
+    /// Channels per head.
+    pub head_dim: Option<usize>,
+    /// Inner width of the feed-forward part.
+    pub d_ff: Option<usize>,
+    /// Kind of the feed-forward part.
+    pub ffn: Option<String>,
+    /// RMS norm over each head's query and key.
+    pub qk_norm: Option<bool>,
+}
+
+impl Settings {
+    /// `self`, with whatever it leaves open taken from `other`.
+    pub fn or(&self, other: &Settings) -> Settings {
+        let mut merged = other.to_map();
+        merged.extend(self.to_map().into_iter().filter(|(_, value)| !value.is_null()));
+        serde_json::from_value(merged.into()).expect("the same type on both sides")
+    }
+
+    /// Every key of the settings, sorted.
+    pub fn keys() -> Vec<String> {
+        Settings::default().to_map().into_iter().map(|(key, _)| key).collect()
+    }
+
+    fn to_map(&self) -> serde_json::Map<String, serde_json::Value> {
+        match serde_json::to_value(self).expect("plain data") {
+            serde_json::Value::Object(map) => map,
+            _ => unreachable!("a struct serialises to an object"),
+        }
+    }
+}
+
+/// `value` if it is one of `names`, else an error that lists them and suggests the nearest.
+pub(crate) fn choice<'a>(key: &'static str, value: &'a str, names: &[&str]) -> Result<&'a str> {
+    if names.contains(&value) {
+        return Ok(value);
+    }
+    let hint =
+        nearest(value, names.iter().copied()).map(|n| format!(", did you mean '{n}'?")).unwrap_or_default();
+    Err(Error::Setting {
+        key,
+        problem: format!("found '{value}', expected one of {}{hint}", names.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_preset() {
+        let flags = Settings { lr: Some(0.1), ..Default::default() };
+        let file = Settings { lr: Some(0.2), n_layers: Some(3), ..Default::default() };
+        let merged = flags.or(&file);
+        assert_eq!((merged.lr, merged.n_layers, merged.seed), (Some(0.1), Some(3), None));
+    }
+
+    #[test]
+    fn a_wrong_choice_names_the_nearest() {
+        let message = choice("optimizer", "adamm", OPTIMIZERS).unwrap_err().to_string();
+        assert!(message.starts_with("optimizer: found 'adamm'"), "{message}");
+        assert!(message.contains("did you mean 'adam'"), "{message}");
+    }
+}

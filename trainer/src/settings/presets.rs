@@ -1,0 +1,185 @@
+//! What a run does when it is told nothing: the defaults of each model family.
+
+use super::Settings;
+use super::model::family;
+use crate::error::Result;
+
+/// The family when none is named.
+pub const DEFAULT_MODEL: &str = "llama";
+/// Wall-clock budget when neither minutes nor steps are named.
+pub const DEFAULT_MINUTES: f64 = 5.0;
+
+/// What the defaults look at besides the family.
+#[derive(Clone, Copy, Debug)]
+pub struct TextFacts {
+    /// Tokens to train on.
+    pub train_tokens: u64,
+    /// Cores of this machine.
+    pub threads: usize,
+}
+
+/// `said` with every open setting filled, except `steps` (which a budget in minutes leaves open until it is
+/// measured), `out` and what a setting that is switched off would need.
+///
+/// # Errors
+/// The model family is not known.
+pub fn fill(said: &Settings, text: &TextFacts) -> Result<Settings> {
+    let preset = match family(said)? {
+        "gpt" => gpt(),
+        "llama" => llama(),
+        "rnn" => Settings { optimizer: str("adam"), lr: Some(2e-3), ..recurrent() },
+        "gru" => Settings { lr: Some(4e-3), ..recurrent() },
+        _ => recurrent(),
+    };
+    let mut s = said.or(&preset).or(&common());
+    s.model = Some(family(said)?.to_string());
+    if s.minutes.is_none() && s.steps.is_none() {
+        s.minutes = Some(DEFAULT_MINUTES);
+    }
+    let d_model = s.d_model.unwrap_or(1);
+    s.d_ff = s.d_ff.or(Some(match s.ffn.as_deref() {
+        // A gated part has three matrices instead of two: 8/3 of the width keeps the number of weights.
+        Some("gated-silu" | "gated-gelu") => (d_model * 8 / 3).next_multiple_of(32),
+        _ => 4 * d_model,
+    }));
+    s.hidden = s.hidden.or(s.d_model);
+    s.threads = s.threads.or(Some(text.threads));
+    s.aux_lr = s.aux_lr.or(s.lr);
+    Ok(s)
+}
+
+fn str(text: &str) -> Option<String> {
+    Some(text.to_string())
+}
+
+/// GPT-2's form (Radford et al. 2019) at nanoGPT's CPU size, with the schedule that did best there.
+fn gpt() -> Settings {
+    Settings {
+        norm: str("layer"),
+        final_norm: str("layer"),
+        position: str("learned"),
+        ffn: str("gelu"),
+        bias: Some(true),
+        norm_bias: Some(true),
+        tied_head: Some(true),
+        init: str("gpt"),
+        optimizer: str("adamw"),
+        lr: Some(4e-3),
+        weight_decay: Some(0.1),
+        clip_norm: Some(1.0),
+        decay: Some(0.8),
+        ..transformer()
+    }
+}
+
+/// Llama's form (Touvron et al. 2023) trained by Muon (Jordan et al. 2024).
+fn llama() -> Settings {
+    Settings {
+        norm: str("rms"),
+        final_norm: str("rms"),
+        position: str("rope"),
+        rope_theta: Some(1000.0),
+        ffn: str("gated-silu"),
+        bias: Some(false),
+        norm_bias: Some(false),
+        qk_norm: Some(true),
+        logit_softcap: Some(15.0),
+        zero_out: Some(true),
+        optimizer: str("muon"),
+        lr: Some(0.02),
+        aux_lr: Some(4e-3),
+        weight_decay: Some(0.0),
+        clip_norm: Some(0.0),
+        warmup: Some(50),
+        ..transformer()
+    }
+}
+
+fn transformer() -> Settings {
+    Settings {
+        n_layers: Some(4),
+        d_model: Some(128),
+        n_heads: Some(4),
+        context: Some(128),
+        batch_size: str("16"),
+        ..Default::default()
+    }
+}
+
+/// char-rnn's shape (Karpathy 2015), with the state carried from window to window.
+fn recurrent() -> Settings {
+    Settings {
+        n_layers: Some(2),
+        d_model: Some(128),
+        hidden: Some(256),
+        context: Some(64),
+        batch_size: str("32"),
+        position: str("none"),
+        norm: str("none"),
+        final_norm: str("none"),
+        bias: Some(true),
+        residual: Some(false),
+        head_bias: Some(true),
+        optimizer: str("adam"),
+        lr: Some(4e-3),
+        clip_norm: Some(1.0),
+        ..Default::default()
+    }
+}
+
+/// What all families share.
+fn common() -> Settings {
+    Settings {
+        n_heads: Some(4),
+        ffn: str("gelu"),
+        activation: str("tanh"),
+        norm: str("none"),
+        final_norm: str("none"),
+        norm_eps: Some(1e-5),
+        norm_weight: Some(true),
+        norm_bias: Some(true),
+        position: str("none"),
+        rope_theta: Some(10_000.0),
+        bias: Some(true),
+        residual: Some(true),
+        qk_norm: Some(false),
+        tied_head: Some(false),
+        head_bias: Some(false),
+        logit_softcap: Some(0.0),
+        dropout: Some(0.0),
+        init: str("auto"),
+        zero_out: Some(false),
+        tokenizer: str("auto"),
+        val_fraction: Some(0.1),
+        momentum: Some(0.95),
+        beta1: Some(0.9),
+        beta2: Some(0.99),
+        alpha: Some(0.99),
+        eps: Some(1e-8),
+        weight_decay: Some(0.0),
+        maximize: Some(false),
+        accumulate: Some(1),
+        clip_norm: Some(0.0),
+        clip_value: Some(0.0),
+        ema: Some(0.0),
+        schedule: str("linear"),
+        warmup: Some(100),
+        lr_min: Some(0.0),
+        decay: Some(0.6),
+        decay_every: Some(500),
+        gamma: Some(0.5),
+        power: Some(1.0),
+        seed: Some(1),
+        shards: Some(4),
+        eval_every: Some(250),
+        eval_tokens: Some(16_384),
+        sample_every: Some(500),
+        sample_prompt: str("\n"),
+        checkpoint_every: Some(250),
+        patience: Some(0),
+        min_delta: Some(0.0),
+        spike: Some(8.0),
+        dtype: str("q8"),
+        ..Default::default()
+    }
+}
