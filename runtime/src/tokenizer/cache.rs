@@ -1,0 +1,106 @@
+//! A cache of words that were encoded before: texts repeat themselves.
+//!
+//! Direct-mapped and of fixed size: a word that falls on another's place takes it. So memory is bounded and no
+//! choice of text makes a look-up slow.
+
+const N_ENTRIES: usize = 8192;
+const MAX_WORD: usize = 31;
+const MAX_IDS: usize = 7;
+
+/// The word's bytes and, in the last byte, its length.
+type Key = [u64; 4];
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    key: Key, // all zero if empty: no word has length 0
+    ids: [u32; MAX_IDS],
+    n_ids: u32,
+}
+
+pub(super) struct WordCache {
+    entries: Vec<Entry>, // [N_ENTRIES]
+}
+
+impl WordCache {
+    pub(super) fn new() -> WordCache {
+        WordCache { entries: vec![Entry::default(); N_ENTRIES] }
+    }
+
+    /// Appends the ids of the word if it is here, and says whether it is.
+    pub(super) fn find(&self, word: &[u8], ids: &mut Vec<u32>) -> bool {
+        let Some(key) = key(word) else { return false };
+        let entry = &self.entries[slot(&key)];
+        if entry.key != key {
+            return false;
+        }
+        ids.extend_from_slice(&entry.ids[..entry.n_ids as usize]);
+        true
+    }
+
+    /// Keeps the ids of a word, unless the word is long.
+    pub(super) fn keep(&mut self, word: &[u8], ids: &[u32]) {
+        if let (Some(key), true) = (key(word), ids.len() <= MAX_IDS) {
+            let entry = &mut self.entries[slot(&key)];
+            *entry = Entry { key, n_ids: ids.len() as u32, ..Entry::default() };
+            entry.ids[..ids.len()].copy_from_slice(ids);
+        }
+    }
+}
+
+impl std::fmt::Debug for WordCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WordCache").field("entries", &self.entries.len()).finish()
+    }
+}
+
+fn key(word: &[u8]) -> Option<Key> {
+    let mut bytes = [0; 32];
+    bytes.get_mut(..word.len()).filter(|_| word.len() <= MAX_WORD)?.copy_from_slice(word);
+    bytes[31] = word.len() as u8;
+    let mut key = Key::default();
+    for (lane, chunk) in key.iter_mut().zip(bytes.chunks_exact(8)) {
+        *lane = chunk.iter().rev().fold(0, |lane, &byte| lane << 8 | u64::from(byte));
+    }
+    Some(key)
+}
+
+fn slot(key: &Key) -> usize {
+    let hash = key
+        .iter()
+        .fold(0u64, |hash, &lane| (hash.rotate_left(29) ^ lane).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    (hash >> 32) as usize % N_ENTRIES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_found_until_another_takes_its_place() {
+        let mut cache = WordCache::new();
+        let mut ids = vec![9];
+        assert!(!cache.find(b"word", &mut ids));
+        cache.keep(b"word", &[1, 2, 3]);
+        assert!(cache.find(b"word", &mut ids));
+        assert_eq!(ids, [9, 1, 2, 3]);
+        for other in [&b"wor"[..], b"word\0", b"Word"] {
+            assert!(!cache.find(other, &mut ids));
+        }
+        let rival = (0u32..).map(|i| i.to_string().into_bytes());
+        let rival =
+            rival.into_iter().find(|w| slot(&key(w).unwrap()) == slot(&key(b"word").unwrap())).unwrap();
+        cache.keep(&rival, &[4]);
+        assert!(!cache.find(b"word", &mut ids) && cache.find(&rival, &mut ids));
+    }
+
+    #[test]
+    fn long_words_are_not_kept() {
+        let mut cache = WordCache::new();
+        let mut ids = Vec::new();
+        cache.keep(&[b'x'; 32], &[1]);
+        cache.keep(b"eight ids", &[1; 8]);
+        assert!(!cache.find(&[b'x'; 32], &mut ids) && !cache.find(b"eight ids", &mut ids));
+        cache.keep(&[b'x'; 31], &[1; 7]);
+        assert!(cache.find(&[b'x'; 31], &mut ids));
+    }
+}

@@ -1,0 +1,59 @@
+//! Character vocabularies: one token per code point.
+
+use super::{NO_ID, TokenizerError};
+use siskin_format::vocab::{TokenKind, Vocab};
+
+/// From code point to id.
+#[derive(Debug)]
+pub(super) struct CharIds {
+    ascii: [u32; 128],        // id, or NO_ID
+    others: Vec<(char, u32)>, // sorted by code point
+    vocab_size: usize,
+}
+
+impl CharIds {
+    pub(super) fn new(vocab: &Vocab) -> CharIds {
+        let mut ids = CharIds { ascii: [NO_ID; 128], others: Vec::new(), vocab_size: vocab.len() };
+        for (id, (bytes, kind)) in vocab.tokens().enumerate() {
+            let text = std::str::from_utf8(bytes).unwrap_or_default(); // a Vocab's normal tokens are UTF-8
+            if let (Some(c), TokenKind::Normal) = (text.chars().next(), kind) {
+                match ids.ascii.get_mut(c as usize) {
+                    Some(entry) => *entry = id as u32,
+                    None => ids.others.push((c, id as u32)),
+                }
+            }
+        }
+        ids.others.sort_unstable();
+        ids
+    }
+
+    fn get(&self, c: char) -> Option<u32> {
+        match self.ascii.get(c as usize) {
+            Some(&id) => (id != NO_ID).then_some(id),
+            None => {
+                let found = self.others.binary_search_by_key(&c, |&(c, _)| c).ok()?;
+                Some(self.others[found].1)
+            }
+        }
+    }
+
+    pub(super) fn encode_into(
+        &self,
+        unk: Option<u32>,
+        text: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
+        let (valid, bad) = match std::str::from_utf8(text) {
+            Ok(valid) => (valid, None),
+            Err(error) => {
+                let at = error.valid_up_to();
+                (std::str::from_utf8(&text[..at]).unwrap_or_default(), Some(at))
+            }
+        };
+        for (index, (at, c)) in valid.char_indices().enumerate() {
+            let unknown = TokenizerError::UnknownChar { found: c, at, index, vocab_size: self.vocab_size };
+            ids.push(self.get(c).or(unk).ok_or(unknown)?);
+        }
+        bad.map_or(Ok(()), |at| Err(TokenizerError::InvalidUtf8 { at }))
+    }
+}
