@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod optim;
 pub mod rng;
 
 pub use error::{Error, Result};
