@@ -6,4 +6,5 @@ pub mod optim;
 pub mod rng;
 
 pub use error::{Error, Result};
+pub mod progress;
 pub mod settings;
