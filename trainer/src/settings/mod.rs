@@ -4,6 +4,7 @@
 //! model family and the text; [`model::model_config`] builds the model. Flags win over the file, the file over
 //! the preset. A run folder keeps the filled settings, so that `resume` needs nothing else.
 
+pub mod descent;
 pub mod model;
 pub mod presets;
 mod toml_file;
@@ -38,6 +39,8 @@ pub const SCHEDULES: &[&str] = &[
     "wsd",
     "plateau",
 ];
+/// Shapes of a schedule's decay.
+pub const ANNEALS: &[&str] = &["linear", "cosine", "one-minus-sqrt"];
 /// Spellings of the initialisers.
 pub const INITS: &[&str] =
     &["auto", "xavier-uniform", "xavier-normal", "he-uniform", "he-normal", "orthogonal", "gpt"];
@@ -123,9 +126,21 @@ pub struct Settings {
     /// Initialiser of the weight matrices
     #[arg(long, value_parser = PossibleValuesParser::new(INITS), help_heading = "Model")]
     pub init: Option<String>,
-    /// Start with zero in the projections that are added to the residual stream
+    /// Multiplies Xavier, He and orthogonal weights
+    #[arg(long, help_heading = "Model")]
+    pub init_gain: Option<f32>,
+    /// Standard deviation of GPT weights, embeddings and head
+    #[arg(long, help_heading = "Model")]
+    pub init_std: Option<f32>,
+    /// Begin with zero in the projections that are added to the residual stream
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
-    pub zero_out: Option<bool>,
+    pub zero_residual: Option<bool>,
+    /// Begin with zero in the head
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub zero_head: Option<bool>,
+    /// What the forget-gate bias of an LSTM begins at
+    #[arg(long, help_heading = "Model")]
+    pub forget_bias: Option<f32>,
     /// Tokenizer; auto is char for small alphabets, else bpe
     #[arg(long, value_parser = PossibleValuesParser::new(TOKENIZERS), help_heading = "Data")]
     pub tokenizer: Option<String>,
@@ -146,64 +161,124 @@ pub struct Settings {
     pub optimizer: Option<String>,
     /// Peak learning rate
     #[arg(long, help_heading = "Gradient descent")]
-    pub lr: Option<f64>,
-    /// Muon: learning rate of the Adam that updates embedding, head and vectors
-    #[arg(long, help_heading = "Gradient descent")]
-    pub aux_lr: Option<f64>,
-    /// Momentum of SGD, RMSProp and Muon
-    #[arg(long, help_heading = "Gradient descent")]
-    pub momentum: Option<f64>,
-    /// Decay of the first moment (Adam, AdamW, Lion)
-    #[arg(long, help_heading = "Gradient descent")]
-    pub beta1: Option<f64>,
-    /// Decay of the second moment (Adam, AdamW, Lion)
-    #[arg(long, help_heading = "Gradient descent")]
-    pub beta2: Option<f64>,
-    /// Decay of RMSProp's mean square
-    #[arg(long, help_heading = "Gradient descent")]
-    pub alpha: Option<f64>,
-    /// Added to the denominator of adaptive updates
-    #[arg(long, help_heading = "Gradient descent")]
-    pub eps: Option<f64>,
+    pub lr: Option<f32>,
     /// Decay of the weight matrices (decoupled in AdamW, Lion and Muon)
     #[arg(long, help_heading = "Gradient descent")]
-    pub weight_decay: Option<f64>,
+    pub weight_decay: Option<f32>,
+    /// Take the decay out of the gradient (SGD, Adagrad, RMSProp, Adam)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Gradient descent")]
+    pub decoupled: Option<bool>,
     /// Ascend: maximise the loss instead of minimising it
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Gradient descent")]
     pub maximize: Option<bool>,
+    /// Momentum (SGD, RMSProp, Muon)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub momentum: Option<f32>,
+    /// Dampening of the momentum (SGD)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub dampening: Option<f32>,
+    /// Look ahead along the momentum (SGD, Muon)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Gradient descent")]
+    pub nesterov: Option<bool>,
+    /// Memory of the mean gradient (Adam, AdamW, Lion, Muon)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub beta1: Option<f32>,
+    /// Memory of the mean square (Adam, AdamW, Muon) or of the momentum (Lion)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub beta2: Option<f32>,
+    /// Memory of the mean square (RMSProp)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub alpha: Option<f32>,
+    /// Divide by the variance instead of the mean square (RMSProp)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Gradient descent")]
+    pub centered: Option<bool>,
+    /// Added to the denominator of adaptive updates
+    #[arg(long, help_heading = "Gradient descent")]
+    pub eps: Option<f32>,
+    /// Decay of the learning rate per step (Adagrad)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub lr_decay: Option<f32>,
+    /// What the sums begin at (Adagrad)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub initial_accumulator: Option<f32>,
+    /// Newton-Schulz steps (Muon)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub ns_steps: Option<u32>,
+    /// Learning rate of embedding, head and vectors (Muon)
+    #[arg(long, help_heading = "Gradient descent")]
+    pub adam_lr: Option<f32>,
+    /// Multiplies the learning rate of embeddings
+    #[arg(long, help_heading = "Gradient descent")]
+    pub embedding_lr_mult: Option<f32>,
+    /// Multiplies the learning rate of the head
+    #[arg(long, help_heading = "Gradient descent")]
+    pub head_lr_mult: Option<f32>,
+    /// Multiplies the learning rate of biases and norms
+    #[arg(long, help_heading = "Gradient descent")]
+    pub vector_lr_mult: Option<f32>,
     /// Batches whose gradients are averaged before an update
     #[arg(long, help_heading = "Gradient descent")]
     pub accumulate: Option<usize>,
     /// Largest global norm of the gradient; 0 is off
     #[arg(long, help_heading = "Gradient descent")]
-    pub clip_norm: Option<f64>,
+    pub clip_norm: Option<f32>,
     /// Largest magnitude of a gradient's element; 0 is off
     #[arg(long, help_heading = "Gradient descent")]
-    pub clip_value: Option<f64>,
+    pub clip_value: Option<f32>,
     /// Decay of the moving average of the weights, which is evaluated and exported; 0 is off
     #[arg(long, help_heading = "Gradient descent")]
-    pub ema: Option<f64>,
+    pub ema: Option<f32>,
     /// How the learning rate changes
-    #[arg(long, value_parser = PossibleValuesParser::new(SCHEDULES), help_heading = "Gradient descent")]
+    #[arg(long, value_parser = PossibleValuesParser::new(SCHEDULES), help_heading = "Schedule")]
     pub schedule: Option<String>,
     /// Steps of linear warm-up
-    #[arg(long, help_heading = "Gradient descent")]
+    #[arg(long, help_heading = "Schedule")]
     pub warmup: Option<u64>,
-    /// Last learning rate, as a share of the peak (cosine, linear, polynomial, wsd, plateau)
-    #[arg(long, help_heading = "Gradient descent")]
-    pub lr_min: Option<f64>,
-    /// Share of the steps, at the end, over which linear and wsd decay
-    #[arg(long, help_heading = "Gradient descent")]
-    pub decay: Option<f64>,
-    /// Steps between decays (step), or time constant (exponential, inverse-time)
-    #[arg(long, help_heading = "Gradient descent")]
-    pub decay_every: Option<u64>,
-    /// Factor of a decay (step, exponential, inverse-time, plateau)
-    #[arg(long, help_heading = "Gradient descent")]
+    /// Share of the peak rate at the end (polynomial, linear, cosine, wsd)
+    #[arg(long, help_heading = "Schedule")]
+    pub end_factor: Option<f64>,
+    /// Share of the steps, at the end, that decay (wsd)
+    #[arg(long, help_heading = "Schedule")]
+    pub decay_fraction: Option<f64>,
+    /// Shape of the decay (wsd, one-cycle)
+    #[arg(long, value_parser = PossibleValuesParser::new(ANNEALS), help_heading = "Schedule")]
+    pub anneal: Option<String>,
+    /// Factor of a drop (step) or of every step (exponential)
+    #[arg(long, help_heading = "Schedule")]
     pub gamma: Option<f64>,
+    /// Steps between drops (step)
+    #[arg(long, help_heading = "Schedule")]
+    pub step_size: Option<u64>,
+    /// Decay per step (inverse-time)
+    #[arg(long, help_heading = "Schedule")]
+    pub rate: Option<f64>,
     /// Exponent (polynomial)
-    #[arg(long, help_heading = "Gradient descent")]
+    #[arg(long, help_heading = "Schedule")]
     pub power: Option<f64>,
+    /// Share of the steps that the rate rises (one-cycle)
+    #[arg(long, help_heading = "Schedule")]
+    pub pct_start: Option<f64>,
+    /// The rate begins at the peak divided by this (one-cycle)
+    #[arg(long, help_heading = "Schedule")]
+    pub div_factor: Option<f64>,
+    /// The rate ends at its begin divided by this (one-cycle)
+    #[arg(long, help_heading = "Schedule")]
+    pub final_div_factor: Option<f64>,
+    /// What the rate is multiplied by when the loss stands still (plateau)
+    #[arg(long, help_heading = "Schedule")]
+    pub reduce: Option<f64>,
+    /// Evaluations without improvement before that (plateau)
+    #[arg(long, help_heading = "Schedule")]
+    pub plateau_patience: Option<u32>,
+    /// How much lower, relatively, counts as improvement (plateau)
+    #[arg(long, help_heading = "Schedule")]
+    pub threshold: Option<f64>,
+    /// Evaluations after a reduction that do not count (plateau)
+    #[arg(long, help_heading = "Schedule")]
+    pub cooldown: Option<u32>,
+    /// The share of the peak that the rate does not fall under (plateau)
+    #[arg(long, help_heading = "Schedule")]
+    pub min_factor: Option<f64>,
     /// Updates to make
     #[arg(long, help_heading = "Run")]
     pub steps: Option<u64>,
@@ -236,7 +311,7 @@ pub struct Settings {
     pub checkpoint_every: Option<u64>,
     /// Evaluations without improvement after which to stop; 0 is never
     #[arg(long, help_heading = "Run")]
-    pub patience: Option<u64>,
+    pub patience: Option<u32>,
     /// Smallest fall of the validation loss that counts as improvement
     #[arg(long, help_heading = "Run")]
     pub min_delta: Option<f64>,

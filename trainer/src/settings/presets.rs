@@ -31,7 +31,7 @@ pub fn fill(said: &Settings, text: &TextFacts) -> Result<Settings> {
         "gru" => Settings { lr: Some(4e-3), ..recurrent() },
         _ => recurrent(),
     };
-    let mut s = said.or(&preset).or(&common());
+    let mut s = said.or(&without_overruled(preset, said)).or(&common());
     s.model = Some(family(said)?.to_string());
     if s.minutes.is_none() && s.steps.is_none() {
         s.minutes = Some(DEFAULT_MINUTES);
@@ -44,8 +44,19 @@ pub fn fill(said: &Settings, text: &TextFacts) -> Result<Settings> {
     }));
     s.hidden = s.hidden.or(s.d_model);
     s.threads = s.threads.or(Some(text.threads));
-    s.aux_lr = s.aux_lr.or(s.lr);
     Ok(s)
+}
+
+/// The preset without what belongs to an optimiser or a schedule that the user replaced.
+fn without_overruled(preset: Settings, said: &Settings) -> Settings {
+    let mut p = preset;
+    if said.optimizer.is_some() && said.optimizer != p.optimizer {
+        p = Settings { lr: None, adam_lr: None, weight_decay: None, beta1: None, beta2: None, ..p };
+    }
+    if said.schedule.is_some() && said.schedule != p.schedule {
+        p = Settings { decay_fraction: None, end_factor: None, anneal: None, ..p };
+    }
+    p
 }
 
 fn str(text: &str) -> Option<String> {
@@ -67,7 +78,7 @@ fn gpt() -> Settings {
         lr: Some(4e-3),
         weight_decay: Some(0.1),
         clip_norm: Some(1.0),
-        decay: Some(0.8),
+        decay_fraction: Some(0.8),
         ..transformer()
     }
 }
@@ -84,12 +95,10 @@ fn llama() -> Settings {
         norm_bias: Some(false),
         qk_norm: Some(true),
         logit_softcap: Some(15.0),
-        zero_out: Some(true),
+        zero_residual: Some(true),
         optimizer: str("muon"),
         lr: Some(0.02),
-        aux_lr: Some(4e-3),
-        weight_decay: Some(0.0),
-        clip_norm: Some(0.0),
+        adam_lr: Some(4e-3),
         warmup: Some(50),
         ..transformer()
     }
@@ -100,6 +109,7 @@ fn transformer() -> Settings {
         n_layers: Some(4),
         d_model: Some(128),
         n_heads: Some(4),
+        schedule: str("wsd"),
         context: Some(128),
         batch_size: str("16"),
         ..Default::default()
@@ -120,6 +130,7 @@ fn recurrent() -> Settings {
         bias: Some(true),
         residual: Some(false),
         head_bias: Some(true),
+        schedule: str("wsd"),
         optimizer: str("adam"),
         lr: Some(4e-3),
         clip_norm: Some(1.0),
@@ -148,27 +159,14 @@ fn common() -> Settings {
         logit_softcap: Some(0.0),
         dropout: Some(0.0),
         init: str("auto"),
-        zero_out: Some(false),
         tokenizer: str("auto"),
         val_fraction: Some(0.1),
-        momentum: Some(0.95),
-        beta1: Some(0.9),
-        beta2: Some(0.99),
-        alpha: Some(0.99),
-        eps: Some(1e-8),
-        weight_decay: Some(0.0),
         maximize: Some(false),
         accumulate: Some(1),
         clip_norm: Some(0.0),
         clip_value: Some(0.0),
         ema: Some(0.0),
-        schedule: str("linear"),
         warmup: Some(100),
-        lr_min: Some(0.0),
-        decay: Some(0.6),
-        decay_every: Some(500),
-        gamma: Some(0.5),
-        power: Some(1.0),
         seed: Some(1),
         shards: Some(4),
         eval_every: Some(250),
@@ -176,8 +174,6 @@ fn common() -> Settings {
         sample_every: Some(500),
         sample_prompt: str("\n"),
         checkpoint_every: Some(250),
-        patience: Some(0),
-        min_delta: Some(0.0),
         spike: Some(8.0),
         dtype: str("q8"),
         ..Default::default()
