@@ -1,9 +1,17 @@
-//! The siskin inference runtime.
+//! The siskin inference runtime: low-latency text generation from `.siskin` files on CPUs.
+//!
+//! The same file, prompt, seed and options give the same logits, bit for bit, on every instruction set and with any
+//! number of threads; NUMERICS.md beside this crate says how.
 
-#![deny(unsafe_code)]
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
 
+pub mod error;
+#[allow(unsafe_code)]
+pub mod kernels;
 pub mod stop;
 pub mod stream;
 pub mod tokenizer;
 
+pub use error::Error;
+pub use kernels::isa_name;
 pub use tokenizer::{Encoder, Tokenizer, TokenizerError};

@@ -1,0 +1,90 @@
+//! Causal attention of one query of one head over a cache of keys and values.
+//!
+//! The cache keeps both as f16 panels, so that scores and values are two products with f16 weights, by the same
+//! arithmetic as any other: scores are `K q` with positions as rows, the output is `V^T e` with channels as rows. Each
+//! (query, head) pair is computed alone, in one order over all positions; a prompt in one piece, token by token, and any
+//! split over threads give the same bits.
+
+use super::norm::put;
+use super::simd::{LANES, Simd};
+use super::softmax::exp_minus_max;
+use super::tile::float_tile;
+
+/// Keys and values of one head of one block, for up to `capacity` positions, a multiple of 8.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadCache<'a> {
+    /// `[capacity / 8][head_dim][8 positions]`, the bits of halfs.
+    pub k: &'a [[u16; LANES]],
+    /// `[ceil(head_dim / 8)][capacity][8 channels]`, the bits of halfs.
+    pub v: &'a [[u16; LANES]],
+    /// Positions it has room for.
+    pub capacity: usize,
+}
+
+/// `out = softmax(q K^T * scale) V` over the first `n` positions (Vaswani et al. 2017, equation 1).
+///
+/// `q` and `out` `[head_dim]`; `scores` is scratch for at least `n` rounded up to 8.
+#[inline(always)]
+pub(super) fn attend<S: Simd>(
+    s: S,
+    q: &[f32],
+    cache: HeadCache,
+    n: usize,
+    scale: f32,
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
+    let head_dim = q.len();
+    let panels = n.div_ceil(LANES);
+    let keys = |panel: usize| &cache.k[panel * head_dim..(panel + 1) * head_dim];
+    let factor = s.splat(scale);
+    let mut panel = 0;
+    while panel + 2 <= panels {
+        let [[a, b]] = float_tile(s, [keys(panel), keys(panel + 1)], [q]);
+        put(s, s.mul(a, factor), scores, panel * LANES);
+        put(s, s.mul(b, factor), scores, (panel + 1) * LANES);
+        panel += 2;
+    }
+    if panel < panels {
+        let [[a]] = float_tile(s, [keys(panel)], [q]);
+        put(s, s.mul(a, factor), scores, panel * LANES);
+    }
+    let e = &mut scores[..n];
+    let inverse = s.splat(1.0 / exp_minus_max(s, e));
+    let values = |panel: usize| &cache.v[panel * cache.capacity..panel * cache.capacity + n];
+    let panels = head_dim.div_ceil(LANES);
+    let mut panel = 0;
+    while panel + 2 <= panels {
+        let [[a, b]] = float_tile(s, [values(panel), values(panel + 1)], [&*e]);
+        put(s, s.mul(a, inverse), out, panel * LANES);
+        put(s, s.mul(b, inverse), out, (panel + 1) * LANES);
+        panel += 2;
+    }
+    if panel < panels {
+        let [[a]] = float_tile(s, [values(panel)], [&*e]);
+        put(s, s.mul(a, inverse), out, panel * LANES);
+    }
+}
+
+/// Writes the key and the value of one position of one head, both `[head_dim]`, rounded to halfs.
+#[inline(always)]
+pub(super) fn remember<S: Simd>(
+    s: S,
+    key: &[f32],
+    value: &[f32],
+    position: usize,
+    capacity: usize,
+    k: &mut [[u16; LANES]],
+    v: &mut [[u16; LANES]],
+) {
+    let head_dim = key.len();
+    let (panel, lane) = (position / LANES, position % LANES);
+    let mut halfs = [0; LANES];
+    for i in (0..head_dim).step_by(LANES) {
+        s.store_f16(super::norm::at(s, key, i), &mut halfs);
+        for (j, half) in halfs.iter().enumerate().take(head_dim - i) {
+            k[panel * head_dim + i + j][lane] = *half;
+        }
+        s.store_f16(super::norm::at(s, value, i), &mut v[i / LANES * capacity + position]);
+    }
+}

@@ -1,0 +1,6 @@
+//! One file per instruction set: the lane trait, nothing else.
+
+pub(super) mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;

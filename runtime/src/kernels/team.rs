@@ -1,0 +1,402 @@
+//! A team of threads that works on one range of items at a time.
+//!
+//! Threads live as long as the team. A job is announced by one atomic word, the gate; a worker that is awake joins by
+//! incrementing the gate's count, takes chunks of items, and leaves. Two facts keep the team fast on a busy machine: the
+//! caller works too and closes the gate when no items are left, so a worker that the system has not scheduled is never
+//! waited for; and whoever waits spins for a bounded time, then sleeps. Which thread computes an item never shows in the
+//! result, since every item is computed alone.
+
+use super::strip::Split;
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Most threads of a team.
+pub const MAX_THREADS: usize = 256;
+/// How long an idle worker spins for the next job, and how long the caller spins for the last workers. It covers
+/// the serial parts of a step and the sampling of a token, and no more.
+const SPIN: Duration = Duration::from_micros(60);
+/// Bytes of work below which waking others costs more than it saves (about a microsecond).
+const WORTH_SHARING: usize = 24 << 10;
+/// Chunks per thread: enough to even out threads of unequal speed.
+const CHUNKS: usize = 4;
+
+// The gate: epoch in the upper half; below it two flags and the count of workers inside.
+const OPEN: u64 = 1 << 31;
+const WAITING: u64 = 1 << 30;
+const STOP: u64 = 1 << 29;
+const COUNT: u64 = (1 << 16) - 1;
+
+/// A word on a cache line of its own (two, since lines are fetched in pairs).
+#[repr(align(128))]
+#[derive(Default)]
+struct Padded<T>(T);
+
+/// A job without its types. Workers read it between entering and leaving the gate.
+#[derive(Clone, Copy)]
+struct Job {
+    data: *const (),
+    call: unsafe fn(*const (), Range<usize>, &mut [f32]),
+    items: usize,
+    chunk: usize,
+}
+
+struct Shared {
+    gate: Padded<AtomicU64>,
+    sleepers: Padded<AtomicU32>,
+    /// First item of each thread's share that nobody has taken.
+    cursors: Vec<Padded<AtomicUsize>>,
+    job: UnsafeCell<Job>,
+    /// Workers sleep here.
+    idle: (Mutex<()>, Condvar),
+    /// The caller sleeps here.
+    done: (Mutex<()>, Condvar),
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+// SAFETY: `job` is written only while the gate is closed and empty, and read only by threads that are counted inside the
+// gate; the gate's release and acquire operations order the two.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `job` is only followed inside the gate, while `Team::run` keeps its target alive.
+unsafe impl Send for Shared {}
+
+/// A team of threads; the caller of [`Team::run`] is its first member.
+pub struct Team {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    scratch: Vec<f32>,
+    epoch: u32,
+}
+
+/// What a member of the team is given besides its part of the output.
+pub struct Work<'a> {
+    /// The items to compute.
+    pub items: Range<usize>,
+    /// Scratch memory of this thread; holds whatever was left in it.
+    pub scratch: &'a mut [f32],
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Team {
+    /// Starts `n_threads - 1` workers; each thread gets `scratch` floats.
+    ///
+    /// # Errors
+    /// What the system says when it refuses a thread or the memory.
+    ///
+    /// # Panics
+    /// When `n_threads` is 0 or above [`MAX_THREADS`].
+    pub fn new(n_threads: usize, scratch: usize) -> std::io::Result<Team> {
+        assert!((1..=MAX_THREADS).contains(&n_threads), "a team of {n_threads}");
+        unsafe fn nothing(_: *const (), _: Range<usize>, _: &mut [f32]) {}
+        let shared = Arc::new(Shared {
+            gate: Padded::default(),
+            sleepers: Padded::default(),
+            cursors: (0..n_threads).map(|_| Padded::default()).collect(),
+            job: UnsafeCell::new(Job { data: std::ptr::null(), call: nothing, items: 0, chunk: 1 }),
+            idle: Default::default(),
+            done: Default::default(),
+            panic: Mutex::new(None),
+        });
+        let mut team = Team { shared, workers: Vec::new(), scratch: floats(scratch)?, epoch: 0 };
+        for thread in 1..n_threads {
+            let shared = team.shared.clone();
+            let mut scratch = floats(scratch)?;
+            let worker = Builder::new()
+                .name(format!("siskin-{thread}"))
+                .stack_size(256 << 10)
+                .spawn(move || shared.serve(thread, &mut scratch))?;
+            team.workers.push(worker);
+        }
+        Ok(team)
+    }
+
+    /// Threads, the caller included.
+    pub fn n_threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Computes items `0..items`, each exactly once, and returns when all are done.
+    ///
+    /// `cost` is about the bytes (or operations) of one item; small jobs stay with the caller. `f` gets the
+    /// items and their part of `out`.
+    ///
+    /// # Panics
+    /// When `f` panics on any thread, with its payload, after all threads have left the job.
+    pub fn run<P, F>(&mut self, items: usize, cost: usize, out: P, f: F)
+    where
+        P: Split,
+        F: Fn(Work, P::Part) + Sync,
+    {
+        if items == 0 {
+            return;
+        }
+        let n_threads = self.n_threads();
+        if n_threads == 1 || items == 1 || items.saturating_mul(cost) < WORTH_SHARING {
+            // SAFETY: `out` is consumed, so this is its only part.
+            let part = unsafe { out.part(0..items) };
+            return f(Work { items: 0..items, scratch: &mut self.scratch }, part);
+        }
+        let task = (out, f);
+        let chunk = items.div_ceil(n_threads * CHUNKS);
+        let job = Job { data: (&raw const task).cast(), call: call::<P, F>, items, chunk };
+        self.epoch = self.epoch.wrapping_add(1);
+        // SAFETY: the previous `run` closed the gate and saw it empty, so no worker reads the job now.
+        unsafe { *self.shared.job.get() = job };
+        self.shared.announce(self.epoch);
+        let closing = Closing(&self.shared);
+        // SAFETY: `task` lives until `closing` is dropped, which is after the last worker has left.
+        unsafe { self.shared.take_chunks(job, 0, &mut self.scratch) };
+        drop(closing);
+        if let Some(payload) = lock(&self.shared.panic).take() {
+            resume_unwind(payload);
+        }
+    }
+}
+
+fn floats(n: usize) -> std::io::Result<Vec<f32>> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(n).map_err(|_| std::io::Error::from(std::io::ErrorKind::OutOfMemory))?;
+    v.resize(n, 0.0);
+    Ok(v)
+}
+
+/// Runs the closure behind a job's pointer.
+///
+/// # Safety
+/// `data` points to a live `(P, F)`, and each item is asked for once.
+unsafe fn call<P: Split, F: Fn(Work, P::Part) + Sync>(
+    data: *const (),
+    items: Range<usize>,
+    scratch: &mut [f32],
+) {
+    // SAFETY: the caller's promise.
+    let (out, f) = unsafe { &*data.cast::<(P, F)>() };
+    // SAFETY: the caller's promise.
+    let part = unsafe { out.part(items.clone()) };
+    f(Work { items, scratch }, part);
+}
+
+/// Closes the gate and waits for those inside, also when the caller's own share panics.
+struct Closing<'a>(&'a Shared);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Shared {
+    /// The items that a thread starts with.
+    fn share(&self, items: usize, thread: usize) -> Range<usize> {
+        let n = self.cursors.len();
+        items * thread / n..items * (thread + 1) / n
+    }
+
+    fn announce(&self, epoch: u32) {
+        // SAFETY: only the caller writes the job, and this is the caller.
+        let items = unsafe { (*self.job.get()).items };
+        for (thread, cursor) in self.cursors.iter().enumerate() {
+            cursor.0.store(self.share(items, thread).start, Relaxed);
+        }
+        // The store and the load below are both SeqCst, as are the two in `sleep`: either this thread sees the sleeper,
+        // or the sleeper sees the epoch.
+        self.gate.0.store((epoch as u64) << 32 | OPEN, SeqCst);
+        if self.sleepers.0.load(SeqCst) > 0 {
+            drop(lock(&self.idle.0));
+            self.idle.1.notify_all();
+        }
+    }
+
+    fn close(&self) {
+        let mut gate = self.gate.0.fetch_and(!OPEN, AcqRel);
+        let start = Instant::now();
+        while gate & COUNT != 0 {
+            for _ in 0..64 {
+                std::hint::spin_loop();
+                gate = self.gate.0.load(Acquire);
+                if gate & COUNT == 0 {
+                    return;
+                }
+            }
+            if start.elapsed() > SPIN {
+                self.gate.0.fetch_or(WAITING, AcqRel);
+                let mut guard = lock(&self.done.0);
+                while self.gate.0.load(Acquire) & COUNT != 0 {
+                    guard = self.done.1.wait(guard).unwrap_or_else(PoisonError::into_inner);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Takes chunks until none is left: first of the thread's own share, which keeps weights in its caches from step to
+    /// step, then of the others'.
+    ///
+    /// # Safety
+    /// The job's data must outlive the call.
+    unsafe fn take_chunks(&self, job: Job, thread: usize, scratch: &mut [f32]) {
+        let n = self.cursors.len();
+        for k in 0..n {
+            let victim = (thread + k) % n;
+            let end = self.share(job.items, victim).end;
+            let cursor = &self.cursors[victim].0;
+            while cursor.load(Relaxed) < end {
+                let start = cursor.fetch_add(job.chunk, Relaxed);
+                if start >= end {
+                    break;
+                }
+                // SAFETY: the data lives; the cursor gives every item to one thread only.
+                unsafe { (job.call)(job.data, start..(start + job.chunk).min(end), scratch) };
+            }
+        }
+    }
+
+    /// A worker's life.
+    fn serve(&self, thread: usize, scratch: &mut [f32]) {
+        let mut last = 0;
+        loop {
+            let gate = self.wait_for_news(last);
+            if gate & STOP != 0 {
+                return;
+            }
+            last = (gate >> 32) as u32;
+            if self.enter(gate) {
+                // SAFETY: this thread is counted inside the gate, so the job is not rewritten and its data lives.
+                let work = catch_unwind(AssertUnwindSafe(|| unsafe {
+                    let job = *self.job.get();
+                    self.take_chunks(job, thread, scratch);
+                }));
+                if let Err(payload) = work {
+                    *lock(&self.panic) = Some(payload);
+                }
+                self.leave();
+            }
+        }
+    }
+
+    /// Joins the job of `gate`, if it is still open.
+    fn enter(&self, mut gate: u64) -> bool {
+        let epoch = gate >> 32;
+        while gate & OPEN != 0 && gate >> 32 == epoch {
+            match self.gate.0.compare_exchange_weak(gate, gate + 1, AcqRel, Acquire) {
+                Ok(_) => return true,
+                Err(now) => gate = now,
+            }
+        }
+        false
+    }
+
+    fn leave(&self) {
+        let before = self.gate.0.fetch_sub(1, AcqRel);
+        if before & WAITING != 0 && before & COUNT == 1 {
+            drop(lock(&self.done.0));
+            self.done.1.notify_one();
+        }
+    }
+
+    /// Waits until the gate shows another epoch than `last`, or the order to stop.
+    fn wait_for_news(&self, last: u32) -> u64 {
+        let news = |gate: u64| (gate >> 32) as u32 != last || gate & STOP != 0;
+        let start = Instant::now();
+        while start.elapsed() < SPIN {
+            for _ in 0..64 {
+                let gate = self.gate.0.load(Acquire);
+                if news(gate) {
+                    return gate;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        let mut guard = lock(&self.idle.0);
+        self.sleepers.0.fetch_add(1, SeqCst);
+        let gate = loop {
+            let gate = self.gate.0.load(SeqCst);
+            if news(gate) {
+                break gate;
+            }
+            guard = self.idle.1.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        };
+        self.sleepers.0.fetch_sub(1, SeqCst);
+        gate
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.gate.0.fetch_or(STOP, SeqCst);
+        drop(lock(&self.shared.idle.0));
+        self.shared.idle.1.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches the panics of its jobs; there is nothing else that could fail.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Team {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Team").field("n_threads", &self.n_threads()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::strip::Blocks;
+    use super::*;
+
+    #[test]
+    fn every_item_is_computed_once_over_many_jobs() {
+        for n_threads in 1..=4 {
+            let mut team = Team::new(n_threads, 4).unwrap();
+            for items in (0..200).chain([1000, 12345]) {
+                let mut data = vec![0u32; items];
+                team.run(items, 1 << 20, Blocks::new(&mut data, 1), |work, part| {
+                    assert_eq!(work.scratch.len(), 4);
+                    for (x, item) in part.iter_mut().zip(work.items) {
+                        *x += item as u32 + 1;
+                    }
+                });
+                assert!(
+                    data.iter().enumerate().all(|(i, x)| *x == i as u32 + 1),
+                    "{n_threads} threads, {items}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn workers_wake_after_a_rest() {
+        let mut team = Team::new(3, 0).unwrap();
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(2));
+            let mut data = vec![0u8; 64];
+            team.run(64, 1 << 20, Blocks::new(&mut data, 1), |_, part| part.fill(1));
+            assert_eq!(data, [1; 64]);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_team_survives() {
+        let mut team = Team::new(2, 0).unwrap();
+        for bad in [0, 63] {
+            let mut data = vec![0u8; 64];
+            let run = AssertUnwindSafe(|| {
+                team.run(64, 1 << 20, Blocks::new(&mut data, 1), |work, _| {
+                    assert!(!work.items.contains(&bad), "planted");
+                });
+            });
+            assert!(catch_unwind(run).is_err());
+        }
+        let mut data = vec![0u8; 64];
+        team.run(64, 1 << 20, Blocks::new(&mut data, 1), |_, part| part.fill(1));
+        assert_eq!(data, [1; 64]);
+    }
+}

@@ -1,0 +1,209 @@
+//! The arithmetic of one tile of a matrix product: `P` panels times `T` tokens.
+//!
+//! Every output has its own accumulators and its own fixed order of additions, so the shape of the tile, and with
+//! it the split over threads and the cut of a prompt, never shows in the result (NUMERICS.md).
+
+use super::panels::Input;
+use super::simd::{GROUP, LANES, Q4_GROUP, Q8_GROUP, Simd};
+
+/// A matrix that can be multiplied tile by tile.
+pub(super) trait Tiles<S: Simd>: Copy {
+    /// Rows `8 panel .. 8 (panel + P)` of the product with tokens `token .. token + T`.
+    fn tile<const P: usize, const T: usize>(
+        self,
+        s: S,
+        panel: usize,
+        x: &Input,
+        token: usize,
+    ) -> [[S::F; P]; T];
+}
+
+/// q8 weights.
+#[derive(Clone, Copy)]
+pub(super) struct Q8<'a> {
+    pub(super) scales: &'a [[u16; LANES]],
+    pub(super) codes: &'a [[i8; Q8_GROUP]],
+    pub(super) n_groups: usize,
+}
+
+/// q4 weights.
+#[derive(Clone, Copy)]
+pub(super) struct Q4<'a> {
+    pub(super) scales: &'a [[u16; LANES]],
+    pub(super) codes: &'a [[u8; Q4_GROUP]],
+    pub(super) n_groups: usize,
+}
+
+/// f32 or f16 weights.
+#[derive(Clone, Copy)]
+pub(super) struct Floats<'a, C> {
+    pub(super) w: &'a [[C; LANES]],
+    pub(super) cols: usize,
+}
+
+/// Item `i` of `data` seen as rows of `n`.
+#[inline(always)]
+fn row<T>(data: &[T], i: usize, n: usize) -> &[T] {
+    &data[i * n..(i + 1) * n]
+}
+
+/// How far ahead of the current group weights are asked for, bytes.
+const AHEAD: usize = 1024;
+
+impl<S: Simd> Tiles<S> for Q8<'_> {
+    #[inline(always)]
+    fn tile<const P: usize, const T: usize>(
+        self,
+        s: S,
+        panel: usize,
+        x: &Input,
+        token: usize,
+    ) -> [[S::F; P]; T] {
+        let n = self.n_groups;
+        let sw: [&[[u16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
+        let w: [&[[i8; Q8_GROUP]]; P] = std::array::from_fn(|p| row(self.codes, panel + p, n));
+        let sx: [&[f32]; T] = std::array::from_fn(|t| row(x.scales, token + t, n));
+        let c: [&[[i8; GROUP]]; T] = std::array::from_fn(|t| row(x.codes, token + t, n));
+        let mut acc = [[s.splat(0.0); P]; T];
+        for g in 0..n {
+            if T == 1 {
+                for p in 0..P {
+                    for line in 0..Q8_GROUP / 64 {
+                        s.prefetch(w[p][g].as_slice(), AHEAD + 64 * line);
+                    }
+                }
+            }
+            let sums = s.dot_q8::<P, T>(std::array::from_fn(|p| &w[p][g]), std::array::from_fn(|t| &c[t][g]));
+            for p in 0..P {
+                let sw = s.load_f16(&sw[p][g]);
+                for t in 0..T {
+                    let scale = s.mul(sw, s.splat(sx[t][g]));
+                    acc[t][p] = s.fma(scale, s.to_float(sums[t][p]), acc[t][p]);
+                }
+            }
+        }
+        acc
+    }
+}
+
+impl<S: Simd> Tiles<S> for Q4<'_> {
+    #[inline(always)]
+    fn tile<const P: usize, const T: usize>(
+        self,
+        s: S,
+        panel: usize,
+        x: &Input,
+        token: usize,
+    ) -> [[S::F; P]; T] {
+        let n = self.n_groups;
+        let sw: [&[[u16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
+        let w: [&[[u8; Q4_GROUP]]; P] = std::array::from_fn(|p| row(self.codes, panel + p, n));
+        let sx: [&[f32]; T] = std::array::from_fn(|t| row(x.scales, token + t, n));
+        let ix: [&[i32]; T] = std::array::from_fn(|t| row(x.sums, token + t, n));
+        let c: [&[[i8; GROUP]]; T] = std::array::from_fn(|t| row(x.codes, token + t, n));
+        let mut acc = [[s.splat(0.0); P]; T];
+        for g in 0..n {
+            if T == 1 {
+                for p in 0..P {
+                    for line in 0..Q4_GROUP / 64 {
+                        s.prefetch(w[p][g].as_slice(), AHEAD + 64 * line);
+                    }
+                }
+            }
+            let sums = s.dot_q4::<P, T>(std::array::from_fn(|p| &w[p][g]), std::array::from_fn(|t| &c[t][g]));
+            for p in 0..P {
+                let sw = s.load_f16(&sw[p][g]);
+                for t in 0..T {
+                    // sum of (nibble - 8) * x
+                    let sum = s.sub_int(sums[t][p], s.splat_int(8 * ix[t][g]));
+                    let scale = s.mul(sw, s.splat(sx[t][g]));
+                    acc[t][p] = s.fma(scale, s.to_float(sum), acc[t][p]);
+                }
+            }
+        }
+        acc
+    }
+}
+
+/// A float weight as it is stored.
+pub(super) trait Cell: Copy {
+    /// Eight of them, widened.
+    fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F;
+}
+
+impl Cell for f32 {
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[f32; LANES]) -> S::F {
+        s.load(x)
+    }
+}
+
+/// The bits of a half.
+impl Cell for u16 {
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[u16; LANES]) -> S::F {
+        s.load_f16(x)
+    }
+}
+
+impl<S: Simd, C: Cell> Tiles<S> for Floats<'_, C> {
+    #[inline(always)]
+    fn tile<const P: usize, const T: usize>(
+        self,
+        s: S,
+        panel: usize,
+        x: &Input,
+        token: usize,
+    ) -> [[S::F; P]; T] {
+        let n = self.cols;
+        float_tile(
+            s,
+            std::array::from_fn(|p| row(self.w, panel + p, n)),
+            std::array::from_fn(|t| row(x.x, token + t, n)),
+        )
+    }
+}
+
+/// Eight rows of each panel times each `x`: four accumulators an output, column modulo 4, then
+/// `(a0 + a1) + (a2 + a3)`.
+#[inline(always)]
+pub(super) fn float_tile<S: Simd, C: Cell, const P: usize, const T: usize>(
+    s: S,
+    w: [&[[C; LANES]]; P],
+    x: [&[f32]; T],
+) -> [[S::F; P]; T] {
+    let mut acc = [[[s.splat(0.0); 4]; P]; T];
+    let n = x[0].len();
+    let w_quads: [&[[[C; LANES]; 4]]; P] = std::array::from_fn(|p| &w[p].as_chunks::<4>().0[..n / 4]);
+    let x_quads: [&[[f32; 4]]; T] = std::array::from_fn(|t| &x[t].as_chunks::<4>().0[..n / 4]);
+    for q in 0..n / 4 {
+        for j in 0..4 {
+            for p in 0..P {
+                let w = C::load(s, &w_quads[p][q][j]);
+                for t in 0..T {
+                    acc[t][p][j] = s.fma(w, s.splat(x_quads[t][q][j]), acc[t][p][j]);
+                }
+            }
+        }
+    }
+    let done = n / 4 * 4;
+    // A constant index keeps the accumulators in registers.
+    for j in 0..3 {
+        if done + j < n {
+            for p in 0..P {
+                let w = C::load(s, &w[p][done + j]);
+                for t in 0..T {
+                    acc[t][p][j] = s.fma(w, s.splat(x[t][done + j]), acc[t][p][j]);
+                }
+            }
+        }
+    }
+    let mut out = [[s.splat(0.0); P]; T];
+    for t in 0..T {
+        for p in 0..P {
+            let [a0, a1, a2, a3] = acc[t][p];
+            out[t][p] = s.add(s.add(a0, a1), s.add(a2, a3));
+        }
+    }
+    out
+}
