@@ -3,8 +3,9 @@
 
 pub mod error;
 pub mod optim;
+pub mod progress;
 pub mod rng;
+pub mod settings;
+pub mod train;
 
 pub use error::{Error, Result};
-pub mod progress;
-pub mod settings;

@@ -1,0 +1,6 @@
+//! Training runs: from settings and texts to a trained model.
+
+pub mod budget;
+pub mod descent;
+pub mod interrupt;
+pub mod log;
