@@ -27,9 +27,10 @@ mod tests {
     #[test]
     fn a_budget_is_shared_with_evaluations() {
         let ms = Duration::from_millis;
-        assert_eq!(steps_for(1.0, ms(0), ms(16), &[]), 3600);
+        assert!((3599..=3600).contains(&steps_for(1.0, ms(0), ms(16), &[])));
         // An evaluation of 1.6 s every 100 steps of 16 ms doubles the time per step.
-        assert_eq!(steps_for(1.0, ms(0), ms(16), &[(100, ms(1600)), (0, ms(9000))]), 1800);
+        let steps = steps_for(1.0, ms(0), ms(16), &[(100, ms(1600)), (0, ms(9000))]);
+        assert!((1799..=1800).contains(&steps));
         assert_eq!(steps_for(0.001, ms(500), ms(10), &[]), 1);
     }
 }
