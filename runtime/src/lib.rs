@@ -8,10 +8,14 @@
 pub mod error;
 #[allow(unsafe_code)]
 pub mod kernels;
+pub mod sampler;
 pub mod stop;
 pub mod stream;
 pub mod tokenizer;
 
 pub use error::Error;
 pub use kernels::isa_name;
+pub use sampler::{Sampler, SamplerError, SamplerOptions};
+pub use stop::{StopError, StopMatcher};
+pub use stream::Utf8Stream;
 pub use tokenizer::{Encoder, Tokenizer, TokenizerError};

@@ -1,0 +1,200 @@
+//! The candidates for the next token, and the stages that narrow them down.
+
+use super::softmax::softmax;
+
+/// Tokens that may still be chosen. Before [`top_k`](Self::top_k) or [`top_p`](Self::top_p) they stand in the order
+/// of their ids, afterwards by falling logit; equal logits by rising id.
+#[derive(Clone, Debug)]
+pub(super) struct Candidates {
+    ids: Vec<u32>,     // capacity vocab_size
+    logits: Vec<f32>,  // of each id; never NaN or plus infinity once cleaned
+    weights: Vec<f32>, // scratch, and at last the weights to draw by
+    keys: Vec<u64>,    // scratch
+    vocab_size: usize,
+}
+
+impl Candidates {
+    pub(super) fn new(vocab_size: usize) -> Candidates {
+        Candidates {
+            ids: Vec::with_capacity(vocab_size),
+            logits: Vec::with_capacity(vocab_size),
+            weights: Vec::with_capacity(vocab_size),
+            keys: Vec::with_capacity(vocab_size),
+            vocab_size,
+        }
+    }
+
+    /// Begins with all tokens; returns the logits, by id, to be adjusted before [`clean`](Self::clean).
+    pub(super) fn load(&mut self, logits: &[f32]) -> &mut [f32] {
+        self.ids.clear();
+        self.ids.extend(0..self.vocab_size as u32);
+        self.logits.clear();
+        self.logits.extend_from_slice(logits);
+        &mut self.logits
+    }
+
+    /// NaN becomes minus infinity, plus infinity the greatest number, and -0 becomes 0, which it equals.
+    pub(super) fn clean(&mut self) {
+        for logit in &mut self.logits {
+            *logit = if logit.is_nan() { f32::NEG_INFINITY } else { logit.min(f32::MAX) + 0.0 };
+        }
+    }
+
+    /// Whether any logit is above minus infinity.
+    pub(super) fn any(&self) -> bool {
+        self.greatest().is_some()
+    }
+
+    /// The id of the greatest logit, the lowest of equals; before any filter. `None` if all are minus infinity.
+    pub(super) fn greatest(&self) -> Option<u32> {
+        let (mut best, mut max) = (None, f32::NEG_INFINITY);
+        for (id, &logit) in self.logits.iter().enumerate() {
+            if logit > max {
+                (best, max) = (Some(id as u32), logit);
+            }
+        }
+        best
+    }
+
+    /// Divides the distance of each logit from the greatest by the temperature: no overflow, however low it is.
+    pub(super) fn scale(&mut self, temperature: f32) {
+        if temperature == 1.0 {
+            return;
+        }
+        let max = self.max();
+        for logit in &mut self.logits {
+            *logit = (*logit - max) / temperature;
+        }
+    }
+
+    /// Keeps the k greatest logits, in falling order.
+    pub(super) fn top_k(&mut self, k: usize) {
+        let Candidates { ids, logits, keys, .. } = self;
+        // At 2 k keys only the best k are kept, and their last is what the rest has to beat.
+        let (mut floor, room) = (0, 2 * k.max(64));
+        keys.clear();
+        for (&id, &logit) in ids.iter().zip(logits.iter()) {
+            let key = key(logit, id);
+            if key > floor {
+                keys.push(key);
+                if keys.len() == room {
+                    keep_greatest(keys, k);
+                    floor = keys[k - 1];
+                }
+            }
+        }
+        keep_greatest(keys, k);
+        keys.sort_unstable_by(|a, b| b.cmp(a));
+        self.take_keys();
+    }
+
+    /// Keeps the fewest greatest probabilities that sum to p or more, in falling order.
+    pub(super) fn top_p(&mut self, p: f32) {
+        self.softmax();
+        let Candidates { ids, logits, weights, keys, .. } = self;
+        let target = f64::from(p) * weights.iter().map(|&w| f64::from(w)).sum::<f64>();
+        // Keys hold the place where a token stands, which for equal logits rises with its id.
+        keys.clear();
+        keys.extend((0u32..).zip(logits.iter()).map(|(place, &logit)| key(logit, place)));
+        let (mut sum, mut kept, mut sorted) = (0.0, 0, 0);
+        // Few tokens usually suffice: sort the best ones first, more as they are needed.
+        while sum < target && kept < keys.len() {
+            if kept == sorted {
+                sorted = (4 * sorted).max(64).min(keys.len());
+                if sorted < keys.len() {
+                    keys[kept..].select_nth_unstable_by(sorted - kept, |a, b| b.cmp(a));
+                }
+                keys[kept..sorted].sort_unstable_by(|a, b| b.cmp(a));
+            }
+            sum += f64::from(weights[unkey(keys[kept]).1 as usize]);
+            kept += 1;
+        }
+        keys.truncate(kept.max(1));
+        for k in keys.iter_mut() {
+            let (logit, place) = unkey(*k);
+            *k = key(logit, ids[place as usize]);
+        }
+        self.take_keys();
+    }
+
+    /// Keeps what is at least `min_p` times as probable as the most probable.
+    pub(super) fn min_p(&mut self, min_p: f32) {
+        self.softmax();
+        let Candidates { ids, logits, weights, .. } = self;
+        let threshold = min_p * weights.iter().copied().fold(0.0, f32::max);
+        let mut kept = 0;
+        for i in 0..ids.len() {
+            if weights[i] >= threshold {
+                (ids[kept], logits[kept]) = (ids[i], logits[i]);
+                kept += 1;
+            }
+        }
+        ids.truncate(kept);
+        logits.truncate(kept);
+    }
+
+    /// Fills the weights with the softmax of the logits.
+    pub(super) fn softmax(&mut self) {
+        self.weights.clear();
+        self.weights.extend_from_slice(&self.logits);
+        softmax(&mut self.weights);
+    }
+
+    /// The id that `uniform`, in [0, 1), falls on, by the weights.
+    pub(super) fn draw(&self, uniform: f64) -> u32 {
+        let total: f64 = self.weights.iter().map(|&w| f64::from(w)).sum();
+        let target = uniform * total;
+        let (mut sum, mut chosen) = (0.0, self.ids[0]);
+        for (&id, &weight) in self.ids.iter().zip(&self.weights) {
+            if weight > 0.0 {
+                chosen = id; // the last possible one, should rounding keep the sum from passing the target
+                sum += f64::from(weight);
+                if sum > target {
+                    break;
+                }
+            }
+        }
+        chosen
+    }
+
+    #[cfg(test)]
+    pub(super) fn weighted(&self) -> impl Iterator<Item = (u32, f32)> {
+        self.ids.iter().copied().zip(self.weights.iter().copied())
+    }
+
+    fn max(&self) -> f32 {
+        self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// Replaces the candidates by those of the keys.
+    fn take_keys(&mut self) {
+        self.ids.clear();
+        self.logits.clear();
+        for &key in &self.keys {
+            let (logit, id) = unkey(key);
+            self.ids.push(id);
+            self.logits.push(logit);
+        }
+    }
+}
+
+/// One integer that orders by logit and, for equal logits, the other way round by id.
+fn key(logit: f32, id: u32) -> u64 {
+    let bits = logit.to_bits();
+    let ordered = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
+    u64::from(ordered) << 32 | u64::from(!id)
+}
+
+fn unkey(key: u64) -> (f32, u32) {
+    let ordered = (key >> 32) as u32;
+    let bits = if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered };
+    (f32::from_bits(bits), !(key as u32))
+}
+
+/// Keeps the k greatest keys, in no order but with the least of them last.
+fn keep_greatest(keys: &mut Vec<u64>, k: usize) {
+    if keys.len() > k {
+        keys.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+        keys.truncate(k);
+    }
+}
