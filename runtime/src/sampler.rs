@@ -20,13 +20,13 @@ mod filter;
 mod options;
 mod penalty;
 mod rng;
-mod softmax;
 #[cfg(test)]
 mod tests;
 
 pub use options::{SamplerError, SamplerOptions};
 pub use rng::Rng;
 
+use crate::kernels::{Isa, Kernels};
 use filter::Candidates;
 use penalty::Penalties;
 
@@ -46,11 +46,22 @@ impl Sampler {
     /// # Errors
     /// An option outside its range; the message says which, and what the range is.
     pub fn new(options: SamplerOptions, vocab_size: usize) -> Result<Sampler, SamplerError> {
+        // All instruction sets give the same bits. If SISKIN_ISA names none, the model has already said so.
+        let isa = Isa::detect().unwrap_or(Isa::Scalar);
+        let kernels = isa.kernels().or(Isa::Scalar.kernels()).expect("every CPU runs the scalar kernels");
+        Sampler::with_kernels(options, vocab_size, kernels)
+    }
+
+    fn with_kernels(
+        options: SamplerOptions,
+        vocab_size: usize,
+        kernels: &'static Kernels,
+    ) -> Result<Sampler, SamplerError> {
         options.check(vocab_size)?;
         Ok(Sampler {
             rng: Rng::new(options.seed),
             penalties: Penalties::new(&options, vocab_size),
-            candidates: Candidates::new(vocab_size),
+            candidates: Candidates::new(vocab_size, kernels),
             options,
             vocab_size,
         })

@@ -1,6 +1,6 @@
 //! The candidates for the next token, and the stages that narrow them down.
 
-use super::softmax::softmax;
+use crate::kernels::Kernels;
 
 /// Tokens that may still be chosen. Before [`top_k`](Self::top_k) or [`top_p`](Self::top_p) they stand in the order
 /// of their ids, afterwards by falling logit; equal logits by rising id.
@@ -11,16 +11,18 @@ pub(super) struct Candidates {
     weights: Vec<f32>, // scratch, and at last the weights to draw by
     keys: Vec<u64>,    // scratch
     vocab_size: usize,
+    kernels: &'static Kernels,
 }
 
 impl Candidates {
-    pub(super) fn new(vocab_size: usize) -> Candidates {
+    pub(super) fn new(vocab_size: usize, kernels: &'static Kernels) -> Candidates {
         Candidates {
             ids: Vec::with_capacity(vocab_size),
             logits: Vec::with_capacity(vocab_size),
             weights: Vec::with_capacity(vocab_size),
             keys: Vec::with_capacity(vocab_size),
             vocab_size,
+            kernels,
         }
     }
 
@@ -137,7 +139,7 @@ impl Candidates {
     pub(super) fn softmax(&mut self) {
         self.weights.clear();
         self.weights.extend_from_slice(&self.logits);
-        softmax(&mut self.weights);
+        (self.kernels.softmax)(&mut self.weights);
     }
 
     /// The id that `uniform`, in [0, 1), falls on, by the weights.

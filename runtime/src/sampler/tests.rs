@@ -186,6 +186,22 @@ fn absurd_options_are_refused_with_their_range() {
     assert!(matches!(Sampler::new(NEUTRAL(), 0), Err(SamplerError::VocabSize { found: 0 })));
 }
 
+#[test]
+fn every_instruction_set_draws_the_same() {
+    let mut rng = super::Rng::new(3);
+    let raw: Vec<f32> = (0..5003).map(|_| rng.uniform() as f32 * 12.0).collect();
+    for options in [NEUTRAL(), SamplerOptions { top_p: 0.9, temperature: 1.3, ..NEUTRAL() }] {
+        let mut bits = Isa::available().map(|isa| {
+            let kernels = isa.kernels().unwrap();
+            let mut sampler = Sampler::with_kernels(options.clone(), raw.len(), kernels).unwrap();
+            sampler.distribution(&raw).unwrap();
+            sampler.candidates.weighted().map(|(id, w)| (id, w.to_bits())).collect::<Vec<_>>()
+        });
+        let scalar = bits.next().unwrap();
+        assert!(bits.all(|other| other == scalar));
+    }
+}
+
 /// Pearson's chi-square of many draws against the exact distribution.
 fn chi_square(options: SamplerOptions, logits: &[f32], n_draws: usize) -> f64 {
     let expected = distribution(options.clone(), logits);
