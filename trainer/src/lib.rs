@@ -9,3 +9,11 @@ pub mod settings;
 pub mod train;
 
 pub use error::{Error, Result};
+pub mod float;
+pub mod gradcheck;
+pub mod ops;
+pub mod pool;
+pub mod progress;
+pub mod settings;
+pub mod tape;
+pub mod tensor;
