@@ -2,18 +2,16 @@
 #![deny(unsafe_code)]
 
 pub mod error;
-pub mod optim;
-pub mod progress;
-pub mod rng;
-pub mod settings;
-pub mod train;
-
-pub use error::{Error, Result};
 pub mod float;
 pub mod gradcheck;
 pub mod ops;
+pub mod optim;
 pub mod pool;
 pub mod progress;
+pub mod rng;
 pub mod settings;
 pub mod tape;
 pub mod tensor;
+pub mod train;
+
+pub use error::{Error, Result};
