@@ -5,16 +5,34 @@
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
 
+pub mod atomic;
 pub mod config;
+mod config_meta;
+mod cursor;
 pub mod dtype;
+pub mod error;
+pub mod header;
+pub mod meta;
+mod mmap;
 pub mod panel;
 pub mod pod;
 pub mod quant;
+pub mod reader;
+pub mod receipt;
 pub mod schema;
+pub mod tensors;
+mod verify;
 pub mod vocab;
+pub mod writer;
+pub mod xxh64;
 
 pub use config::{BlockConfig, ConfigError, ModelConfig};
 pub use dtype::DType;
+pub use error::Error;
 pub use panel::{PanelLayout, Planes};
+pub use reader::{File, OpenOptions, TensorView};
+pub use receipt::Receipt;
 pub use schema::{TensorSpec, schema};
+pub use tensors::TensorInfo;
 pub use vocab::{Vocab, VocabError};
+pub use writer::{Contents, Writer};

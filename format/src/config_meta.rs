@@ -1,0 +1,403 @@
+//! [`ModelConfig`] as the metadata of the config section, and back (SPEC.md, "Config section").
+//!
+//! Model-wide settings are single values. Block settings are columns: one array per setting with one element per
+//! block, 0 or "" where a block's family does not have the setting; a column that no block uses is left out. So
+//! one configuration has exactly one encoding, and reading checks that it is this one.
+
+use crate::config::{
+    Activation, BlockConfig, ConfigError, Ffn, MAX_BLOCKS, ModelConfig, Norm, Position, RecurrentConfig,
+    RnnConfig, TransformerConfig,
+};
+use crate::error::Error;
+use crate::header::Section;
+use crate::meta::{Meta, MetaError, Value};
+
+/// Every key that a config section may have in this version.
+const KEYS: &[&str] = &[
+    "blocks.activation",
+    "blocks.bias",
+    "blocks.d_ff",
+    "blocks.ffn",
+    "blocks.ffn_bias",
+    "blocks.head_dim",
+    "blocks.hidden",
+    "blocks.kind",
+    "blocks.n_heads",
+    "blocks.n_kv_heads",
+    "blocks.norm",
+    "blocks.out_bias",
+    "blocks.qk_norm",
+    "blocks.qkv_bias",
+    "blocks.residual",
+    "model.context",
+    "model.d_model",
+    "model.final_norm",
+    "model.head_bias",
+    "model.logit_softcap",
+    "model.norm_bias",
+    "model.norm_eps",
+    "model.norm_weight",
+    "model.position",
+    "model.rope_theta",
+    "model.tied_head",
+    "model.vocab_size",
+];
+
+impl ModelConfig {
+    /// The metadata that stands for this configuration in a file.
+    pub fn to_meta(&self) -> Meta {
+        let mut meta = Meta::new();
+        let mut number = |key: &str, value: usize| meta.set(key, Value::U64(value as u64));
+        number("model.vocab_size", self.vocab_size);
+        number("model.d_model", self.d_model);
+        number("model.context", self.context);
+        meta.set("model.final_norm", text(self.final_norm.name()));
+        meta.set("model.norm_eps", Value::F64(self.norm_eps.into()));
+        meta.set("model.norm_weight", Value::Bool(self.norm_weight));
+        meta.set("model.norm_bias", Value::Bool(self.norm_bias));
+        meta.set("model.tied_head", Value::Bool(self.tied_head));
+        meta.set("model.head_bias", Value::Bool(self.head_bias));
+        meta.set("model.logit_softcap", Value::F64(self.logit_softcap.into()));
+        let position = match self.position {
+            Position::None => "none",
+            Position::Learned => "learned",
+            Position::Sinusoidal => "sinusoidal",
+            Position::Rope { theta } => {
+                meta.set("model.rope_theta", Value::F64(theta.into()));
+                "rope"
+            }
+        };
+        meta.set("model.position", text(position));
+        for (index, block) in self.blocks.iter().enumerate() {
+            Column { meta: &mut meta, index, n_layers: self.n_layers() }.write_block(block);
+        }
+        meta
+    }
+
+    /// The configuration that metadata stands for, validated.
+    ///
+    /// # Errors
+    /// [`Error::Meta`] for a missing, unknown, ill-typed or meaningless value, [`Error::Config`] for values that make
+    /// no model.
+    pub fn from_meta(meta: &Meta) -> Result<ModelConfig, Error> {
+        if let Some((key, _)) = meta.iter().find(|(key, _)| KEYS.binary_search(key).is_err()) {
+            return Err(in_config(MetaError::UnknownKey { key: key.into() }));
+        }
+        let n_layers = meta.strs_required("blocks.kind").map_err(in_config)?.len();
+        if n_layers > MAX_BLOCKS {
+            let field = "n_layers";
+            return Err(ConfigError::TooLarge { field, value: n_layers, max: MAX_BLOCKS }.into());
+        }
+        let config = read(meta, n_layers).map_err(in_config)?;
+        config.validate()?;
+        let expected = config.to_meta();
+        match meta.iter().find(|(key, value)| expected.get(key) != Some(value)) {
+            Some((key, value)) => Err(in_config(not_canonical(key, value, expected.get(key)))),
+            None => Ok(config),
+        }
+    }
+}
+
+fn in_config(error: MetaError) -> Error {
+    Error::Meta { section: Section::Config, error }
+}
+
+fn text(name: &str) -> Value {
+    Value::Str(name.to_string())
+}
+
+fn not_canonical(key: &str, found: &Value, expected: Option<&Value>) -> MetaError {
+    let expected = match expected {
+        Some(value) => format!("{value:?}"),
+        None => "nothing, as no block has this setting".to_string(),
+    };
+    MetaError::BadValue { key: key.into(), found: format!("{found:?}"), expected }
+}
+
+/// Writes the settings of one block into their columns.
+struct Column<'m> {
+    meta: &'m mut Meta,
+    index: usize,
+    n_layers: usize,
+}
+
+impl Column<'_> {
+    fn number(&mut self, key: &str, value: usize) {
+        let mut column = match self.meta.get(key) {
+            Some(Value::U64s(column)) => column.clone(),
+            _ => vec![0; self.n_layers],
+        };
+        column[self.index] = value as u64;
+        self.meta.set(key, Value::U64s(column));
+    }
+
+    fn flag(&mut self, key: &str, value: bool) {
+        self.number(key, usize::from(value));
+    }
+
+    fn name(&mut self, key: &str, value: &str) {
+        let mut column = match self.meta.get(key) {
+            Some(Value::Strs(column)) => column.clone(),
+            _ => vec![String::new(); self.n_layers],
+        };
+        column[self.index] = value.to_string();
+        self.meta.set(key, Value::Strs(column));
+    }
+
+    fn write_block(&mut self, block: &BlockConfig) {
+        self.name("blocks.kind", block.name());
+        if let BlockConfig::Rnn(rnn) = block {
+            self.name("blocks.activation", rnn.activation.name());
+        }
+        if let Some(cell) = block.recurrent() {
+            self.name("blocks.norm", cell.norm.name());
+            self.number("blocks.hidden", cell.hidden);
+            self.flag("blocks.residual", cell.residual);
+            self.flag("blocks.bias", cell.bias);
+        }
+        if let BlockConfig::Transformer(t) = block {
+            self.name("blocks.norm", t.norm.name());
+            self.name("blocks.ffn", t.ffn.name());
+            self.number("blocks.n_heads", t.n_heads);
+            self.number("blocks.n_kv_heads", t.n_kv_heads);
+            self.number("blocks.head_dim", t.head_dim);
+            self.number("blocks.d_ff", t.d_ff);
+            self.flag("blocks.residual", t.residual);
+            self.flag("blocks.qkv_bias", t.qkv_bias);
+            self.flag("blocks.out_bias", t.out_bias);
+            self.flag("blocks.ffn_bias", t.ffn_bias);
+            self.flag("blocks.qk_norm", t.qk_norm);
+        }
+    }
+}
+
+fn read(meta: &Meta, n_layers: usize) -> Result<ModelConfig, MetaError> {
+    let number = |key: &str| to_usize(key, meta.u64_required(key)?);
+    let position = match meta.str_required("model.position")? {
+        "none" => Position::None,
+        "learned" => Position::Learned,
+        "sinusoidal" => Position::Sinusoidal,
+        "rope" => Position::Rope { theta: to_f32(meta, "model.rope_theta")? },
+        found => {
+            return Err(bad_name("model.position", found, &["none", "learned", "sinusoidal", "rope"]));
+        }
+    };
+    let final_norm = meta.str_required("model.final_norm")?;
+    Ok(ModelConfig {
+        vocab_size: number("model.vocab_size")?,
+        d_model: number("model.d_model")?,
+        context: number("model.context")?,
+        position,
+        blocks: (0..n_layers).map(|index| Row { meta, index, n_layers }.block()).collect::<Result<_, _>>()?,
+        final_norm: Norm::from_name(final_norm)
+            .ok_or_else(|| bad_name("model.final_norm", final_norm, Norm::NAMES))?,
+        norm_eps: to_f32(meta, "model.norm_eps")?,
+        norm_weight: meta.bool_required("model.norm_weight")?,
+        norm_bias: meta.bool_required("model.norm_bias")?,
+        tied_head: meta.bool_required("model.tied_head")?,
+        head_bias: meta.bool_required("model.head_bias")?,
+        logit_softcap: to_f32(meta, "model.logit_softcap")?,
+    })
+}
+
+fn to_usize(key: &str, value: u64) -> Result<usize, MetaError> {
+    usize::try_from(value).map_err(|_| MetaError::BadValue {
+        key: key.into(),
+        found: value.to_string(),
+        expected: format!("at most {}", usize::MAX),
+    })
+}
+
+/// Settings are f32 in memory; a value that is not one, such as 0.1 in f64, fails the check of the encoding.
+fn to_f32(meta: &Meta, key: &str) -> Result<f32, MetaError> {
+    Ok(meta.f64_required(key)? as f32)
+}
+
+fn bad_name(key: &str, found: &str, names: &[&str]) -> MetaError {
+    MetaError::BadValue { key: key.into(), found: format!("{found:?}"), expected: names.join(" or ") }
+}
+
+/// Reads the settings of one block out of their columns.
+struct Row<'m> {
+    meta: &'m Meta,
+    index: usize,
+    n_layers: usize,
+}
+
+impl<'m> Row<'m> {
+    fn element<T>(&self, key: &str, column: &'m [T]) -> Result<&'m T, MetaError> {
+        if column.len() != self.n_layers {
+            return Err(MetaError::BadValue {
+                key: key.into(),
+                found: format!("{} elements", column.len()),
+                expected: format!("one for each of {} blocks", self.n_layers),
+            });
+        }
+        Ok(&column[self.index])
+    }
+
+    fn number(&self, key: &str) -> Result<usize, MetaError> {
+        to_usize(key, *self.element(key, self.meta.u64s_required(key)?)?)
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, MetaError> {
+        match self.element(key, self.meta.u64s_required(key)?)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            found => Err(bad_name(key, &found.to_string(), &["0", "1"])),
+        }
+    }
+
+    fn name<T>(&self, key: &str, parse: fn(&str) -> Option<T>, names: &[&str]) -> Result<T, MetaError> {
+        let name = self.element(key, self.meta.strs_required(key)?)?;
+        parse(name).ok_or_else(|| bad_name(key, name, names))
+    }
+
+    fn block(&self) -> Result<BlockConfig, MetaError> {
+        let kind = self.element("blocks.kind", self.meta.strs_required("blocks.kind")?)?;
+        Ok(match kind.as_str() {
+            "rnn" => BlockConfig::Rnn(RnnConfig {
+                cell: self.recurrent()?,
+                activation: self.name("blocks.activation", Activation::from_name, Activation::NAMES)?,
+            }),
+            "gru" => BlockConfig::Gru(self.recurrent()?),
+            "lstm" => BlockConfig::Lstm(self.recurrent()?),
+            "transformer" => BlockConfig::Transformer(self.transformer()?),
+            found => return Err(bad_name("blocks.kind", found, &["rnn", "gru", "lstm", "transformer"])),
+        })
+    }
+
+    fn recurrent(&self) -> Result<RecurrentConfig, MetaError> {
+        Ok(RecurrentConfig {
+            hidden: self.number("blocks.hidden")?,
+            norm: self.name("blocks.norm", Norm::from_name, Norm::NAMES)?,
+            residual: self.flag("blocks.residual")?,
+            bias: self.flag("blocks.bias")?,
+        })
+    }
+
+    fn transformer(&self) -> Result<TransformerConfig, MetaError> {
+        Ok(TransformerConfig {
+            n_heads: self.number("blocks.n_heads")?,
+            n_kv_heads: self.number("blocks.n_kv_heads")?,
+            head_dim: self.number("blocks.head_dim")?,
+            d_ff: self.number("blocks.d_ff")?,
+            ffn: self.name("blocks.ffn", Ffn::from_name, Ffn::NAMES)?,
+            norm: self.name("blocks.norm", Norm::from_name, Norm::NAMES)?,
+            residual: self.flag("blocks.residual")?,
+            qkv_bias: self.flag("blocks.qkv_bias")?,
+            out_bias: self.flag("blocks.out_bias")?,
+            ffn_bias: self.flag("blocks.ffn_bias")?,
+            qk_norm: self.flag("blocks.qk_norm")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> ModelConfig {
+        let cell = RecurrentConfig { hidden: 48, norm: Norm::Layer, residual: false, bias: true };
+        let transformer = TransformerConfig {
+            n_heads: 6,
+            n_kv_heads: 2,
+            head_dim: 8,
+            d_ff: 96,
+            ffn: Ffn::GatedSilu,
+            norm: Norm::Rms,
+            residual: true,
+            qkv_bias: true,
+            out_bias: false,
+            ffn_bias: false,
+            qk_norm: true,
+        };
+        ModelConfig {
+            vocab_size: 65,
+            d_model: 32,
+            context: 64,
+            position: Position::Rope { theta: 10_000.0 },
+            blocks: vec![
+                BlockConfig::Rnn(RnnConfig { cell: cell.clone(), activation: Activation::LeakyRelu }),
+                BlockConfig::Gru(RecurrentConfig { residual: true, ..cell.clone() }),
+                BlockConfig::Lstm(RecurrentConfig { bias: false, ..cell }),
+                BlockConfig::Transformer(transformer),
+            ],
+            final_norm: Norm::Rms,
+            norm_eps: 1e-5,
+            norm_weight: true,
+            norm_bias: false,
+            tied_head: false,
+            head_bias: true,
+            logit_softcap: 30.0,
+        }
+    }
+
+    /// The message of reading `config` after `change`.
+    fn refusal(change: impl Fn(&mut Meta)) -> String {
+        let mut meta = config().to_meta();
+        change(&mut meta);
+        ModelConfig::from_meta(&meta).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_option_round_trips() {
+        for position in [Position::None, Position::Learned, Position::Sinusoidal, config().position] {
+            let config = ModelConfig { position, ..config() };
+            assert_eq!(ModelConfig::from_meta(&config.to_meta()).unwrap(), config);
+        }
+        let mut one = config();
+        one.blocks.truncate(1);
+        let meta = one.to_meta();
+        assert_eq!(meta.get("blocks.n_heads"), None);
+        assert_eq!(ModelConfig::from_meta(&meta).unwrap(), one);
+    }
+
+    #[test]
+    fn every_key_is_listed_in_order() {
+        assert!(KEYS.is_sorted());
+        let meta = config().to_meta();
+        let keys: Vec<&str> = meta.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, KEYS);
+    }
+
+    #[test]
+    fn every_key_is_needed_and_typed() {
+        for key in KEYS {
+            let mut missing = Meta::new();
+            config().to_meta().iter().filter(|(k, _)| k != key).for_each(|(k, v)| missing.set(k, v.clone()));
+            match ModelConfig::from_meta(&missing) {
+                Err(Error::Meta { error: MetaError::MissingKey { key: found }, .. }) => {
+                    assert_eq!(found, *key)
+                }
+                other => panic!("{key}: {other:?}"),
+            }
+            let message = refusal(|meta| meta.set(key, Value::I64(1)));
+            assert!(message.contains("is i64, expected"), "{key}: {message}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_come_from_newer_versions() {
+        let message = refusal(|meta| meta.set("blocks.n_experts", Value::U64s(vec![8; 4])));
+        assert!(message.contains("newer version"), "{message}");
+    }
+
+    #[test]
+    fn meaningless_values_are_named() {
+        let message = refusal(|meta| meta.set("model.final_norm", text("group")));
+        assert!(message.contains(r#""group", expected none or layer or rms or batch"#), "{message}");
+        let message = refusal(|meta| meta.set("blocks.hidden", Value::U64s(vec![48; 3])));
+        assert!(message.contains("3 elements, expected one for each of 4 blocks"), "{message}");
+        let message = refusal(|meta| meta.set("blocks.bias", Value::U64s(vec![1, 1, 2, 0])));
+        assert!(message.contains("expected 0 or 1"), "{message}");
+        let message = refusal(|meta| meta.set("blocks.bias", Value::U64s(vec![1, 1, 0, 1])));
+        assert!(message.contains("expected U64s([1, 1, 0, 0])"), "{message}");
+        let message = refusal(|meta| meta.set("model.norm_eps", Value::F64(0.1)));
+        assert!(message.contains("model.norm_eps"), "{message}");
+        let message = refusal(|meta| meta.set("model.norm_eps", Value::F64(f64::NAN)));
+        assert!(message.contains("positive number"), "{message}");
+        let message = refusal(|meta| meta.set("blocks.kind", Value::Strs(vec![String::new(); 2000])));
+        assert!(message.contains("2000"), "{message}");
+    }
+}
