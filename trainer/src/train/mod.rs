@@ -4,3 +4,4 @@ pub mod budget;
 pub mod descent;
 pub mod interrupt;
 pub mod log;
+pub mod run_dir;
