@@ -22,6 +22,8 @@ pub mod clip;
 pub mod config;
 pub mod converge;
 pub mod ema;
+#[cfg(test)]
+mod goldens;
 pub mod guard;
 pub mod init;
 pub mod lion;

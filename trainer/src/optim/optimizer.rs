@@ -183,9 +183,7 @@ impl Rule {
         match self {
             Rule::Sgd(sgd) => usize::from(sgd.momentum != 0.0),
             Rule::Adagrad(_) | Rule::Lion(_) => 1,
-            // s, a, b: the middle one is there whenever the last is, so that a buffer's place is fixed
-            Rule::RmsProp(rms) if rms.momentum != 0.0 => 3,
-            Rule::RmsProp(rms) => 1 + usize::from(rms.centered),
+            Rule::RmsProp(rms) => 1 + usize::from(rms.centered) + usize::from(rms.momentum != 0.0),
             Rule::Adam(_) => 2,
             Rule::Muon(_) => 2 - usize::from(self.is_matrix_step(info)),
         }
@@ -221,6 +219,103 @@ impl Job<'_> {
             JobRule::Elementwise(Rule::Adam(adam)) => adam.update(&step, p, grad, a, b),
             JobRule::Elementwise(Rule::Muon(muon)) => muon.adam.update(&step, p, grad, a, b),
             JobRule::Elementwise(Rule::Lion(lion)) => lion.update(&step, p, grad, a),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::OptimName;
+    use super::*;
+    use crate::rng::Rng;
+
+    fn infos() -> Vec<ParamInfo> {
+        vec![
+            ParamInfo::new("embed.weight", 97, 64, ParamKind::Embedding),
+            ParamInfo::new("w_x", 4 * 128, 64, ParamKind::Matrix).stacked(4),
+            ParamInfo::new("wide", 64, 300, ParamKind::Matrix),
+            ParamInfo::new("head.weight", 512, 64, ParamKind::Head),
+            ParamInfo::new("norm.weight", 33, 1, ParamKind::Vector),
+        ]
+    }
+
+    fn random(seed: u64) -> Vec<f32> {
+        let mut rng = Rng::new(seed);
+        let n: usize = infos().iter().map(ParamInfo::len).sum();
+        (0..n).map(|_| rng.normal() as f32).collect()
+    }
+
+    fn trained(config: &OptimConfig, threads: usize) -> Vec<f32> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut optimizer = Optimizer::new(config, infos()).unwrap();
+        let mut params = random(0);
+        pool.install(|| (1..4).for_each(|t| optimizer.step(&mut params, &random(t), 0.5, 1.0)));
+        params
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        for name in OptimName::ALL {
+            let config = OptimConfig::new(name);
+            let (one, three) = (trained(&config, 1), trained(&config, 3));
+            assert!(one.iter().zip(&three).all(|(a, b)| a.to_bits() == b.to_bits()), "{}", name.as_str());
+        }
+    }
+
+    #[test]
+    fn a_restored_state_continues_bit_for_bit() {
+        for name in OptimName::ALL {
+            let config = OptimConfig::new(name);
+            let mut whole = Optimizer::new(&config, infos()).unwrap();
+            let mut params = random(0);
+            (1..3).for_each(|t| whole.step(&mut params, &random(t), 1.0, 1.0));
+            let mut again = Optimizer::new(&config, infos()).unwrap();
+            again.restore(whole.steps(), whole.state()).unwrap();
+            let mut resumed = params.clone();
+            whole.step(&mut params, &random(3), 1.0, 1.0);
+            again.step(&mut resumed, &random(3), 1.0, 1.0);
+            assert_eq!(params, resumed, "{}", name.as_str());
+        }
+    }
+
+    #[test]
+    fn a_state_of_another_rule_is_refused() {
+        let adam = Optimizer::new(&OptimConfig::new(OptimName::Adam), infos()).unwrap();
+        let mut lion = Optimizer::new(&OptimConfig::new(OptimName::Lion), infos()).unwrap();
+        let line = lion.restore(1, adam.state()).unwrap_err().to_string();
+        assert!(line.starts_with("optimiser state has"), "{line}");
+    }
+
+    #[test]
+    fn scale_and_ascent() {
+        let config = OptimConfig { lr: Some(0.1), ..OptimConfig::new(OptimName::Sgd) };
+        let one = |config: &OptimConfig, grads: &[f32], scale| {
+            let mut params = random(0);
+            Optimizer::new(config, infos()).unwrap().step(&mut params, grads, 1.0, scale);
+            params
+        };
+        let grads = random(1);
+        let (negative, half): (Vec<f32>, Vec<f32>) = grads.iter().map(|g| (-g, 0.5 * g)).unzip();
+        assert_eq!(one(&config, &grads, 0.5), one(&config, &half, 1.0));
+        let ascent = OptimConfig { maximize: true, ..config.clone() };
+        assert_eq!(one(&ascent, &grads, 1.0), one(&config, &negative, 1.0));
+    }
+
+    #[test]
+    fn stacked_matrices_are_stepped_one_by_one() {
+        let config = OptimConfig::new(OptimName::Muon);
+        let (params, grads) = (&random(0)[..4 * 24], &random(1)[..4 * 24]);
+        let step = |info: ParamInfo, params: &[f32], grads: &[f32]| {
+            let mut params = params.to_vec();
+            Optimizer::new(&config, vec![info]).unwrap().step(&mut params, grads, 1.0, 1.0);
+            params
+        };
+        let together = step(ParamInfo::new("w", 16, 6, ParamKind::Matrix).stacked(4), params, grads);
+        for (i, gate) in together.chunks(24).enumerate() {
+            let range = i * 24..(i + 1) * 24;
+            let alone =
+                step(ParamInfo::new("w", 4, 6, ParamKind::Matrix), &params[range.clone()], &grads[range]);
+            assert_eq!(gate, alone);
         }
     }
 }

@@ -29,15 +29,14 @@ pub struct RmsProp {
 }
 
 impl RmsProp {
-    /// Steps `p` against the gradient `grad`; `state` is `[s, a, b]`, of which `a` is used when centred and
-    /// `b` with momentum.
+    /// Steps `p` against the gradient `grad`; `state` is s, then a if centred, then b if with momentum.
     pub fn update(&self, step: &Step, p: &mut [f32], grad: &[f32], state: [&mut [f32]; 3]) {
-        let [s, a, b] = state;
+        let [s, second, third] = state;
         match (self.centered, self.momentum != 0.0) {
             (false, false) => self.plain(step, p, grad, s),
-            (false, true) => self.with_momentum(step, p, grad, s, b),
-            (true, false) => self.centred(step, p, grad, s, a),
-            (true, true) => self.centred_with_momentum(step, p, grad, s, a, b),
+            (false, true) => self.with_momentum(step, p, grad, s, second),
+            (true, false) => self.centred(step, p, grad, s, second),
+            (true, true) => self.centred_with_momentum(step, p, grad, s, second, third),
         }
     }
 
