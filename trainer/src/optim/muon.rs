@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Step;
 use super::adam::Adam;
+use crate::ops::gemm::{View, ViewMut, gemm};
 
 /// The published coefficients of the quintic.
 const A: f32 = 3.4445;
@@ -139,13 +140,15 @@ fn orthogonalize(
     let scale = 1.0 / (squares.sqrt() as f32).max(EPS);
     u.iter_mut().for_each(|x| *x *= scale);
     for _ in 0..steps {
-        matmul_nt(n, m, n, u, u, gram);
-        matmul_nn(n, n, n, gram, gram, gram2);
+        let x = View::new(u, n, m);
+        gemm(1.0, x, x.t(), false, ViewMut::new(gram, n, n));
+        let a = View::new(gram, n, n);
+        gemm(C, a, a, false, ViewMut::new(gram2, n, n));
         for (i, (a2, a)) in gram2.iter_mut().zip(gram.iter()).enumerate() {
             let diagonal = if i % (n + 1) == 0 { A } else { 0.0 };
-            *a2 = C * *a2 + (B * a + diagonal);
+            *a2 += B * a + diagonal;
         }
-        matmul_nn(n, n, m, gram2, u, next);
+        gemm(1.0, View::new(gram2, n, n), x, false, ViewMut::new(next, n, m));
         std::mem::swap(u, next);
     }
     if tall {
@@ -164,27 +167,6 @@ fn transpose(rows: usize, cols: usize, from: &[f32], to: &mut [f32]) {
                     to[j * rows + i] = from[i * cols + j];
                 }
             }
-        }
-    }
-}
-
-/// c (`[n, m]`) = a (`[n, k]`) · b (`[k, m]`)
-fn matmul_nn(n: usize, k: usize, m: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
-    for i in 0..n {
-        let row = &mut c[i * m..(i + 1) * m];
-        row.fill(0.0);
-        for l in 0..k {
-            let x = a[i * k + l];
-            row.iter_mut().zip(&b[l * m..(l + 1) * m]).for_each(|(c, b)| *c += x * b);
-        }
-    }
-}
-
-/// c (`[n, m]`) = a (`[n, k]`) · b (`[m, k]`)ᵀ
-fn matmul_nt(n: usize, k: usize, m: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
-    for i in 0..n {
-        for j in 0..m {
-            c[i * m + j] = a[i * k..(i + 1) * k].iter().zip(&b[j * k..(j + 1) * k]).map(|(x, y)| x * y).sum();
         }
     }
 }
