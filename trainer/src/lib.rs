@@ -4,8 +4,11 @@
 pub mod error;
 pub mod float;
 pub mod gradcheck;
+pub mod model;
 pub mod ops;
 pub mod optim;
+pub mod parallel;
+pub mod params;
 pub mod pool;
 pub mod progress;
 pub mod rng;

@@ -1,0 +1,46 @@
+//! LSTM block (Hochreiter & Schmidhuber 1997): [`crate::ops::lstm`] on `x' = norm(x)`; the output is `h`, or `x + h`.
+
+use siskin_format::ModelConfig;
+use siskin_format::config::RecurrentConfig;
+
+use super::{CellState, Pass, norm::NormLayer};
+use crate::float::Float;
+use crate::params::ParamLayout;
+use crate::tensor::{Matrix, Var, Vector};
+
+/// The block's parameters, gates in the order i f g o.
+#[derive(Clone, Debug)]
+pub(super) struct Lstm {
+    norm: NormLayer,
+    w_x: Matrix,         // [4 * hidden, width]
+    w_h: Matrix,         // [4 * hidden, hidden]
+    b_x: Option<Vector>, // [4 * hidden]
+    residual: bool,
+}
+
+impl Lstm {
+    pub(super) fn new(
+        config: &ModelConfig,
+        layout: &ParamLayout,
+        cell: &RecurrentConfig,
+        index: usize,
+    ) -> Self {
+        let name = |part: &str| format!("blocks.{index}.{part}");
+        Lstm {
+            norm: NormLayer::new(config, layout, cell.norm, &name("norm")),
+            w_x: layout.matrix(&name("w_x")),
+            w_h: layout.matrix(&name("w_h")),
+            b_x: layout.vector(&name("b_x")),
+            residual: cell.residual,
+        }
+    }
+
+    /// x `[rows, width]`, result `[rows, hidden]`.
+    pub(super) fn forward<T: Float>(&self, pass: &mut Pass<'_, T>, x: Var, state: &mut CellState<T>) -> Var {
+        let normed = self.norm.forward(pass, x);
+        let projected = pass.tape.linear(pass.params, normed, self.w_x, self.b_x);
+        let CellState { h, c } = state;
+        let h = pass.tape.lstm(pass.params, projected, self.w_h, pass.layout, h, c);
+        pass.leave(x, h, self.residual)
+    }
+}

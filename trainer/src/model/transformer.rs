@@ -1,0 +1,127 @@
+//! Pre-norm Transformer block (Vaswani et al. 2017; Radford et al. 2019; Touvron et al. 2023).
+//!
+//! `x += Wo attention(norm1(x))`, then `x += ffn(norm2(x))`.
+
+use siskin_format::ModelConfig;
+use siskin_format::config::{Ffn, Position, TransformerConfig};
+
+use super::{Pass, norm::NormLayer};
+use crate::float::Float;
+use crate::ops::pointwise::Nonlinearity;
+use crate::ops::qk_norm::Heads;
+use crate::ops::rope::RopeTable;
+use crate::params::ParamLayout;
+use crate::tensor::{Matrix, Var, Vector};
+
+/// The block's parameters. Projections that share an input are neighbours in the store and one product.
+#[derive(Clone, Debug)]
+pub(super) struct Transformer<T> {
+    norm1: NormLayer,
+    w_qkv: Matrix,         // [(n_heads + 2 * n_kv_heads) * head_dim, d_model]
+    b_qkv: Option<Vector>, // [(n_heads + 2 * n_kv_heads) * head_dim]
+    qk_norm: Option<QkNorm>,
+    rope: Option<RopeTable<T>>,
+    heads: Heads,
+    wo: Matrix,         // [d_model, n_heads * head_dim]
+    bo: Option<Vector>, // [d_model]
+    norm2: NormLayer,
+    w_up: Matrix,         // [d_ff, d_model]; gated: [2 * d_ff, d_model], the gate first
+    b_up: Option<Vector>, // [d_ff] or [2 * d_ff]
+    activation: Nonlinearity,
+    gated: bool,
+    w_down: Matrix,         // [d_model, d_ff]
+    b_down: Option<Vector>, // [d_model]
+    residual: bool,
+}
+
+/// Norm of queries and keys.
+#[derive(Clone, Copy, Debug)]
+struct QkNorm {
+    q: Option<Vector>, // [head_dim]
+    k: Option<Vector>, // [head_dim]
+    eps: f64,
+}
+
+impl<T: Float> Transformer<T> {
+    pub(super) fn new(
+        config: &ModelConfig,
+        layout: &ParamLayout,
+        t: &TransformerConfig,
+        index: usize,
+    ) -> Self {
+        let name = |part: &str| format!("blocks.{index}.{part}");
+        let (matrix, vector) =
+            (|part: &str| layout.matrix(&name(part)), |part: &str| layout.vector(&name(part)));
+        let gated = t.ffn.is_gated();
+        let (up, b_up) = (matrix("ffn.w_up"), vector("ffn.b_up"));
+        Transformer {
+            norm1: NormLayer::new(config, layout, t.norm, &name("norm1")),
+            w_qkv: matrix("attn.wq").stacked(matrix("attn.wk")).stacked(matrix("attn.wv")),
+            b_qkv: stacked(stacked(vector("attn.bq"), vector("attn.bk")), vector("attn.bv")),
+            qk_norm: t.qk_norm.then(|| QkNorm {
+                q: vector("attn.q_norm.weight"),
+                k: vector("attn.k_norm.weight"),
+                eps: f64::from(config.norm_eps),
+            }),
+            rope: match config.position {
+                Position::Rope { theta } => {
+                    Some(RopeTable::new(config.context, t.head_dim, f64::from(theta)))
+                }
+                _ => None,
+            },
+            heads: Heads { n_heads: t.n_heads, n_kv_heads: t.n_kv_heads, head_dim: t.head_dim },
+            wo: matrix("attn.wo"),
+            bo: vector("attn.bo"),
+            norm2: NormLayer::new(config, layout, t.norm, &name("norm2")),
+            w_up: if gated { matrix("ffn.w_gate").stacked(up) } else { up },
+            b_up: if gated { stacked(vector("ffn.b_gate"), b_up) } else { b_up },
+            activation: match t.ffn {
+                Ffn::Relu => Nonlinearity::Relu,
+                Ffn::Gelu | Ffn::GatedGelu => Nonlinearity::Gelu,
+                Ffn::Silu | Ffn::GatedSilu => Nonlinearity::Silu,
+                Ffn::Relu2 => Nonlinearity::Relu2,
+            },
+            gated,
+            w_down: matrix("ffn.w_down"),
+            b_down: vector("ffn.b_down"),
+            residual: t.residual,
+        }
+    }
+
+    /// x and the result `[rows, d_model]`.
+    pub(super) fn forward(&self, pass: &mut Pass<'_, T>, x: Var) -> Var {
+        let attended = self.attend(pass, x);
+        let x = pass.project_back(x, attended, self.wo, self.bo, self.residual);
+        let hidden = self.feed_forward(pass, x);
+        pass.project_back(x, hidden, self.w_down, self.b_down, self.residual)
+    }
+
+    /// `attention(norm1(x))`, before the output projection: `[rows, n_heads * head_dim]`.
+    fn attend(&self, pass: &mut Pass<'_, T>, x: Var) -> Var {
+        let normed = self.norm1.forward(pass, x);
+        let mut qkv = pass.tape.linear(pass.params, normed, self.w_qkv, self.b_qkv);
+        if let Some(QkNorm { q, k, eps }) = self.qk_norm {
+            qkv = pass.tape.qk_norm(pass.params, qkv, q, k, self.heads, T::from_f64(eps));
+        }
+        if let Some(table) = &self.rope {
+            qkv = pass.tape.rope(qkv, self.heads, pass.layout, table);
+        }
+        let dropout = pass.next_dropout();
+        pass.tape.attention(qkv, self.heads, pass.layout, dropout)
+    }
+
+    /// `act(up(norm2(x)))`, gated or not, before the down projection: `[rows, d_ff]`.
+    fn feed_forward(&self, pass: &mut Pass<'_, T>, x: Var) -> Var {
+        let normed = self.norm2.forward(pass, x);
+        let up = pass.tape.linear(pass.params, normed, self.w_up, self.b_up);
+        match self.gated {
+            true => pass.tape.gated(up, self.activation),
+            false => pass.tape.pointwise(up, self.activation),
+        }
+    }
+}
+
+/// Two neighbouring biases as one, where the configuration has them.
+fn stacked(first: Option<Vector>, second: Option<Vector>) -> Option<Vector> {
+    Some(first?.stacked(second?))
+}

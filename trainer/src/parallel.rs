@@ -1,0 +1,327 @@
+//! Data-parallel steps: a batch cut into shards, each run forward and backward on one core.
+//!
+//! The number of shards is a setting and not the number of threads, each shard has its own tape and gradient, and
+//! gradients are summed in a fixed tree: the same seed gives the same weights, whatever the thread count. Within
+//! a shard, a few windows at a time go through the tape, so that what they need stays in the core's cache and memory does
+//! not grow with the batch.
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::float::Float;
+use crate::model::{Batch, CarriedState, Gradients, Model, Noise};
+use crate::ops::simd::add_into;
+use crate::params::ParamStore;
+use crate::tape::Tape;
+
+/// How fast batch norms' running statistics follow the batches.
+const STATISTICS_RATE: f64 = 0.1;
+
+/// Elements of a gradient that one core adds at a time.
+const REDUCE_CHUNK: usize = 1 << 14;
+
+/// How a batch is cut. The division decides the rounding of the result; the thread count does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// Shards of a batch: at most so many cores are busy, and so many gradients are held.
+    pub shards: usize,
+    /// Most windows that go through a tape at once.
+    pub windows: usize,
+}
+
+impl Division {
+    /// A division that suits most machines: up to 4 shards, and about 1,024 tokens through a tape at once.
+    pub fn for_batch(batch: usize, len: usize) -> Self {
+        Division { shards: batch.clamp(1, 4), windows: (1024 / len.max(1)).max(1) }
+    }
+}
+
+/// What a step or an evaluation found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Loss {
+    /// Sum of `-ln p(target)` in nats.
+    pub sum: f64,
+    /// Targets that counted.
+    pub counted: usize,
+}
+
+impl Loss {
+    /// Mean per counted target, in nats.
+    pub fn mean(self) -> f64 {
+        self.sum / self.counted as f64
+    }
+}
+
+/// Windows that go through the tape together, and what their recurrent blocks carry.
+#[derive(Debug)]
+struct Part<T> {
+    first: usize,
+    windows: usize,
+    training: CarriedState<T>,
+    evaluation: CarriedState<T>,
+}
+
+/// What one core works with.
+#[derive(Debug)]
+struct Shard<T> {
+    tape: Tape<T>,
+    gradient: Vec<T>, // as long as the parameters
+    moments: Vec<T>,  // as long as the store's buffers
+    parts: Vec<Part<T>>,
+    loss: f64,
+}
+
+/// Runs steps and evaluations of one model on batches of one size. Buffers persist from step to step.
+#[derive(Debug)]
+pub struct DataParallel<T> {
+    shards: Vec<Shard<T>>,
+    batch: usize,
+    threads: rayon::ThreadPool,
+}
+
+impl<T: Float> DataParallel<T> {
+    /// For batches of `batch` windows, on `threads` threads.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    ///
+    /// # Panics
+    /// If `batch`, the shards or the windows of the division are 0.
+    pub fn new(model: &Model<T>, batch: usize, division: Division, threads: usize) -> Result<Self> {
+        assert!(batch > 0 && division.shards > 0 && division.windows > 0, "an empty batch or division");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| {
+            Error::Setting { key: "threads", problem: format!("{threads} threads cannot be started: {e}") }
+        })?;
+        let shards = division.shards.min(batch);
+        let bounds = |s: usize| s * batch / shards;
+        let shards =
+            (0..shards).map(|s| Shard::new(model, bounds(s)..bounds(s + 1), division.windows)).collect();
+        Ok(DataParallel { shards, batch, threads: pool })
+    }
+
+    /// Trains on a batch as far as the gradient of its mean loss, which [`DataParallel::gradient`] then gives; moves the
+    /// store's running statistics.
+    ///
+    /// # Panics
+    /// If the batch has another size than this was made for, or as [`Model::loss_and_gradient`].
+    pub fn step(
+        &mut self,
+        model: &Model<T>,
+        store: &mut ParamStore<T>,
+        batch: Batch<'_>,
+        noise: Noise,
+    ) -> Loss {
+        assert_eq!(batch.batch, self.batch, "windows of a batch");
+        let counted = batch.counted();
+        let scale = T::from_f64(1.0 / counted.max(1) as f64);
+        let (shards, values) = (&mut self.shards, &*store);
+        self.threads.install(|| {
+            shards
+                .par_iter_mut()
+                .with_max_len(1)
+                .for_each(|shard| shard.train(model, values, batch, noise, scale));
+            sum_tree(shards);
+        });
+        self.update_statistics(store);
+        Loss { sum: self.sum(), counted }
+    }
+
+    /// Gradient of the last step's mean loss.
+    pub fn gradient(&mut self) -> &mut [T] {
+        &mut self.shards[0].gradient
+    }
+
+    /// Loss of a batch in evaluation, whose recurrent state is not that of training.
+    ///
+    /// # Panics
+    /// As [`DataParallel::step`].
+    pub fn evaluate(&mut self, model: &Model<T>, store: &ParamStore<T>, batch: Batch<'_>) -> Loss {
+        assert_eq!(batch.batch, self.batch, "windows of a batch");
+        let shards = &mut self.shards;
+        self.threads.install(|| {
+            shards.par_iter_mut().with_max_len(1).for_each(|shard| shard.evaluate(model, store, batch));
+        });
+        Loss { sum: self.sum(), counted: batch.counted() }
+    }
+
+    /// Forgets the recurrent state of training: what follows is another text.
+    pub fn reset_state(&mut self) {
+        self.parts_mut().for_each(|part| part.training.reset());
+    }
+
+    /// Forgets the recurrent state of evaluation.
+    pub fn reset_evaluation(&mut self) {
+        self.parts_mut().for_each(|part| part.evaluation.reset());
+    }
+
+    /// Every element of the recurrent state of training, in a fixed order, for a checkpoint.
+    pub fn state(&self) -> impl Iterator<Item = &T> {
+        self.shards.iter().flat_map(|shard| &shard.parts).flat_map(|part| part.training.values())
+    }
+
+    /// Every element of the recurrent state of training, in the order of [`DataParallel::state`].
+    pub fn state_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.parts_mut().flat_map(|part| part.training.values_mut())
+    }
+
+    /// Bytes of tapes and gradients.
+    pub fn bytes(&self) -> usize {
+        let shard = |s: &Shard<T>| s.tape.bytes() + (s.gradient.len() + s.moments.len()) * size_of::<T>();
+        self.shards.iter().map(shard).sum()
+    }
+
+    /// The threads that the shards run on, for an optimiser to use too.
+    pub fn threads(&self) -> &rayon::ThreadPool {
+        &self.threads
+    }
+
+    fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part<T>> {
+        self.shards.iter_mut().flat_map(|shard| &mut shard.parts)
+    }
+
+    /// Sum of the shards' losses, in their order.
+    fn sum(&self) -> f64 {
+        self.shards.iter().map(|shard| shard.loss).sum()
+    }
+
+    fn update_statistics(&mut self, store: &mut ParamStore<T>) {
+        let parts = self.shards.iter().map(|shard| shard.parts.len()).sum();
+        let (first, rest) = self.shards.split_at_mut(1);
+        for shard in rest {
+            add_into(&mut first[0].moments, &shard.moments);
+        }
+        store.update_statistics(&first[0].moments, parts, STATISTICS_RATE);
+    }
+}
+
+/// Adds all gradients into the first, neighbours first, then neighbours of neighbours.
+fn sum_tree<T: Float>(shards: &mut [Shard<T>]) {
+    let mut distance = 1;
+    while distance < shards.len() {
+        for i in (0..shards.len() - distance).step_by(2 * distance) {
+            let (left, right) = shards.split_at_mut(i + distance);
+            let sums = left[i].gradient.par_chunks_mut(REDUCE_CHUNK);
+            sums.zip(right[0].gradient.par_chunks(REDUCE_CHUNK)).for_each(|(sum, part)| add_into(sum, part));
+        }
+        distance *= 2;
+    }
+}
+
+impl<T: Float> Shard<T> {
+    fn new(model: &Model<T>, windows: std::ops::Range<usize>, most: usize) -> Self {
+        let n_parts = windows.len().div_ceil(most);
+        let bound = |p: usize| windows.start + p * windows.len() / n_parts;
+        let part = |p: usize| {
+            let n = bound(p + 1) - bound(p);
+            let (training, evaluation) = (model.new_state(n), model.new_state(n));
+            Part { first: bound(p), windows: n, training, evaluation }
+        };
+        Shard {
+            tape: Tape::new(),
+            gradient: vec![T::ZERO; model.param_layout().len()],
+            moments: vec![T::ZERO; model.param_layout().buffers_len()],
+            parts: (0..n_parts).map(part).collect(),
+            loss: 0.0,
+        }
+    }
+
+    fn train(&mut self, model: &Model<T>, store: &ParamStore<T>, batch: Batch<'_>, noise: Noise, scale: T) {
+        self.gradient.fill(T::ZERO);
+        self.moments.fill(T::ZERO);
+        self.loss = 0.0;
+        for part in &mut self.parts {
+            let noise = Noise { part: part.first as u64, ..noise };
+            let grads = Gradients { flat: &mut self.gradient, moments: &mut self.moments };
+            let (state, rows) = (&mut part.training, cut(batch, part.first, part.windows));
+            self.loss += model.loss_and_gradient(&mut self.tape, store, grads, rows, state, noise, scale);
+        }
+    }
+
+    fn evaluate(&mut self, model: &Model<T>, store: &ParamStore<T>, batch: Batch<'_>) {
+        self.loss = 0.0;
+        for part in &mut self.parts {
+            let rows = cut(batch, part.first, part.windows);
+            self.loss += model.loss(&mut self.tape, store, rows, &mut part.evaluation);
+        }
+    }
+}
+
+/// `windows` windows of a batch from the `first`.
+fn cut(batch: Batch<'_>, first: usize, windows: usize) -> Batch<'_> {
+    let range = first * batch.len..(first + windows) * batch.len;
+    Batch {
+        tokens: &batch.tokens[range.clone()],
+        targets: &batch.targets[range],
+        batch: windows,
+        len: batch.len,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tests::{filled, gru_config, tiny_gpt, tokens};
+
+    fn train(threads: usize, division: Division, config: &siskin_format::ModelConfig) -> Vec<f32> {
+        let model = Model::new(config).unwrap();
+        let mut store: ParamStore<f32> = filled(config, 3).cast();
+        let mut runner = DataParallel::new(&model, 5, division, threads).unwrap();
+        let ids = tokens(5 * 6, config.vocab_size, 4);
+        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6 };
+        for step in 0..4 {
+            let noise = Noise { dropout: 0.1, seed: 9, step, part: 0 };
+            runner.step(&model, &mut store, batch, noise);
+            let gradient = runner.gradient().to_vec();
+            store.values.iter_mut().zip(&gradient).for_each(|(w, g)| *w -= 0.1 * g);
+        }
+        store.values.iter().copied().chain(runner.state().copied()).chain(store.buffers.clone()).collect()
+    }
+
+    #[test]
+    fn weights_do_not_depend_on_the_number_of_threads() {
+        for config in [tiny_gpt(), gru_config()] {
+            let division = Division { shards: 3, windows: 1 };
+            let one = train(1, division, &config);
+            assert_eq!(one, train(2, division, &config));
+            assert_eq!(one, train(3, division, &config));
+            assert!(one.iter().all(|w| w.is_finite()));
+        }
+    }
+
+    #[test]
+    fn the_division_changes_rounding_only() {
+        let config = tiny_gpt();
+        let model = Model::new(&config).unwrap();
+        let mut store = filled(&config, 3);
+        let ids = tokens(5 * 6, config.vocab_size, 4);
+        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6 };
+        let mut results = Vec::new();
+        for (shards, windows) in [(1, 5), (2, 2), (5, 1), (4, 9)] {
+            let division = Division { shards, windows };
+            let mut runner = DataParallel::new(&model, 5, division, 2).unwrap();
+            let loss = runner.step(&model, &mut store, batch, Noise::NONE);
+            assert!((runner.evaluate(&model, &store, batch).sum - loss.sum).abs() < 1e-9);
+            results.push((loss.mean(), runner.gradient().to_vec()));
+        }
+        for (loss, gradient) in &results[1..] {
+            assert!((loss - results[0].0).abs() < 1e-12);
+            assert!(gradient.iter().zip(&results[0].1).all(|(a, b)| (a - b).abs() < 1e-12));
+        }
+    }
+
+    #[test]
+    fn buffers_are_reused_from_step_to_step() {
+        let config = tiny_gpt();
+        let model = Model::new(&config).unwrap();
+        let mut store: ParamStore<f32> = filled(&config, 3).cast();
+        let ids = tokens(5 * 6, config.vocab_size, 4);
+        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6 };
+        let mut runner = DataParallel::new(&model, 5, Division { shards: 2, windows: 2 }, 2).unwrap();
+        runner.step(&model, &mut store, batch, Noise::NONE);
+        let bytes = runner.bytes();
+        for _ in 0..3 {
+            runner.step(&model, &mut store, batch, Noise::NONE);
+        }
+        assert_eq!(runner.bytes(), bytes);
+    }
+}
