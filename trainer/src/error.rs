@@ -36,6 +36,13 @@ pub enum Error {
     Diverged(String),
     /// A run folder or a checkpoint cannot be used.
     Run(String),
+    /// A file is not a complete checkpoint.
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: crate::checkpoint::Damage,
+    },
     /// A model file could not be written or measured.
     Export(String),
 }
@@ -54,6 +61,7 @@ impl fmt::Display for Error {
             Error::Io { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
             Error::Setting { key, problem } => write!(f, "{key}: {problem}"),
             Error::Config(source) => write!(f, "the model cannot be built: {source}"),
+            Error::Checkpoint { path, damage } => write!(f, "{} is no checkpoint: {damage}", path.display()),
             Error::Settings(line)
             | Error::Data(line)
             | Error::Diverged(line)

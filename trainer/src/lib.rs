@@ -1,6 +1,7 @@
 //! The siskin trainer.
 #![deny(unsafe_code)]
 
+pub mod checkpoint;
 pub mod error;
 pub mod float;
 pub mod gradcheck;
