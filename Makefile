@@ -7,7 +7,7 @@ CARGO ?= cargo
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy test doc isa aarch64 ## everything below: what CI runs
+check: fmt clippy doc isa aarch64 test ## everything below: what CI runs
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -17,10 +17,6 @@ clippy: ## no warning of the compiler or of clippy
 	@echo "==== clippy"
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-test: ## every test, by README's command, with the best kernels of this machine
-	@echo "==== tests"
-	$(CARGO) test --workspace --release
-
 doc: ## documentation without warnings
 	@echo "==== documentation"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
@@ -29,6 +25,10 @@ isa: ## the runtime once more, by the scalar kernels alone
 	@echo "==== scalar kernels"
 	SISKIN_ISA=scalar $(CARGO) test --release -p siskin --lib
 
-aarch64: ## format, runtime and the logits' hashes on an emulated ARM
+aarch64: ## format and runtime on an emulated ARM
 	@echo "==== aarch64"
 	bash .ci/aarch64
+
+test: ## every test, by README's command, with the best kernels of this machine
+	@echo "==== tests"
+	$(CARGO) test --workspace --release
