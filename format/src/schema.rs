@@ -85,23 +85,45 @@ impl TensorSpec {
 ///
 /// `config` must be valid ([`ModelConfig::validate`]); the names and shapes of an invalid one mean nothing.
 pub fn schema(config: &ModelConfig) -> Vec<TensorSpec> {
+    tensors(config).collect()
+}
+
+/// The tensors of [`schema`] one by one, so that a reader need not hold the list of a model that may not be there.
+pub fn tensors(config: &ModelConfig) -> impl Iterator<Item = TensorSpec> {
+    let blocks = config.blocks.iter().enumerate().scan(config.d_model, move |width, (index, block)| {
+        let input = *width;
+        *width = block.output_width(input);
+        Some(block_tensors(config, index, block, input))
+    });
+    std::iter::once_with(|| input_tensors(config))
+        .chain(blocks)
+        .chain(std::iter::once_with(|| output_tensors(config)))
+        .flatten()
+}
+
+fn input_tensors(config: &ModelConfig) -> Vec<TensorSpec> {
     let mut list = List { tensors: Vec::new(), block: None, config };
     list.matrix("embed.weight", config.vocab_size, config.d_model, Role::Embedding);
     if config.position == Position::Learned {
         list.matrix("position.weight", config.context, config.d_model, Role::Position);
     }
-    let mut width = config.d_model;
-    for (index, block) in config.blocks.iter().enumerate() {
-        list.block = Some(index);
-        match block {
-            BlockConfig::Rnn(rnn) => list.recurrent(&rnn.cell, width, 1),
-            BlockConfig::Gru(cell) => list.recurrent(cell, width, 3),
-            BlockConfig::Lstm(cell) => list.recurrent(cell, width, 4),
-            BlockConfig::Transformer(t) => list.transformer(t, width),
-        }
-        width = block.output_width(width);
+    list.tensors
+}
+
+fn block_tensors(config: &ModelConfig, index: usize, block: &BlockConfig, width: usize) -> Vec<TensorSpec> {
+    let mut list = List { tensors: Vec::new(), block: Some(index), config };
+    match block {
+        BlockConfig::Rnn(rnn) => list.recurrent(&rnn.cell, width, 1),
+        BlockConfig::Gru(cell) => list.recurrent(cell, width, 3),
+        BlockConfig::Lstm(cell) => list.recurrent(cell, width, 4),
+        BlockConfig::Transformer(t) => list.transformer(t, width),
     }
-    list.block = None;
+    list.tensors
+}
+
+fn output_tensors(config: &ModelConfig) -> Vec<TensorSpec> {
+    let mut list = List { tensors: Vec::new(), block: None, config };
+    let width = config.head_width();
     list.norm("final_norm", config.final_norm, width);
     if !config.tied_head {
         list.matrix("head.weight", config.vocab_size, width, Role::Head);
