@@ -108,10 +108,10 @@ fn text(name: &str) -> Value {
 
 fn not_canonical(key: &str, found: &Value, expected: Option<&Value>) -> MetaError {
     let expected = match expected {
-        Some(value) => format!("{value:?}"),
+        Some(value) => value.to_string(),
         None => "nothing, as no block has this setting".to_string(),
     };
-    MetaError::BadValue { key: key.into(), found: format!("{found:?}"), expected }
+    MetaError::BadValue { key: key.into(), found: found.to_string(), expected }
 }
 
 /// Writes the settings of one block into their columns.
@@ -123,12 +123,10 @@ struct Column<'m> {
 
 impl Column<'_> {
     fn number(&mut self, key: &str, value: usize) {
-        let mut column = match self.meta.get(key) {
-            Some(Value::U64s(column)) => column.clone(),
-            _ => vec![0; self.n_layers],
-        };
-        column[self.index] = value as u64;
-        self.meta.set(key, Value::U64s(column));
+        let column = self.meta.get_or_set(key, || Value::U64s(vec![0; self.n_layers]));
+        if let Value::U64s(column) = column {
+            column[self.index] = value as u64;
+        }
     }
 
     fn flag(&mut self, key: &str, value: bool) {
@@ -136,12 +134,10 @@ impl Column<'_> {
     }
 
     fn name(&mut self, key: &str, value: &str) {
-        let mut column = match self.meta.get(key) {
-            Some(Value::Strs(column)) => column.clone(),
-            _ => vec![String::new(); self.n_layers],
-        };
-        column[self.index] = value.to_string();
-        self.meta.set(key, Value::Strs(column));
+        let column = self.meta.get_or_set(key, || Value::Strs(vec![String::new(); self.n_layers]));
+        if let Value::Strs(column) = column {
+            column[self.index] = value.to_string();
+        }
     }
 
     fn write_block(&mut self, block: &BlockConfig) {
@@ -214,7 +210,7 @@ fn to_f32(meta: &Meta, key: &str) -> Result<f32, MetaError> {
 }
 
 fn bad_name(key: &str, found: &str, names: &[&str]) -> MetaError {
-    MetaError::BadValue { key: key.into(), found: format!("{found:?}"), expected: names.join(" or ") }
+    MetaError::BadValue { key: key.into(), found: text(found).to_string(), expected: names.join(" or ") }
 }
 
 /// Reads the settings of one block out of their columns.
@@ -392,7 +388,7 @@ mod tests {
         let message = refusal(|meta| meta.set("blocks.bias", Value::U64s(vec![1, 1, 2, 0])));
         assert!(message.contains("expected 0 or 1"), "{message}");
         let message = refusal(|meta| meta.set("blocks.bias", Value::U64s(vec![1, 1, 0, 1])));
-        assert!(message.contains("expected U64s([1, 1, 0, 0])"), "{message}");
+        assert!(message.contains("is [1, 1, 0, 1], expected [1, 1, 0, 0]"), "{message}");
         let message = refusal(|meta| meta.set("model.norm_eps", Value::F64(0.1)));
         assert!(message.contains("model.norm_eps"), "{message}");
         let message = refusal(|meta| meta.set("model.norm_eps", Value::F64(f64::NAN)));

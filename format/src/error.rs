@@ -234,13 +234,6 @@ pub enum DirectoryError {
         /// How many fit at most.
         room: u64,
     },
-    /// Fewer tensors than the config's blocks need.
-    TooFew {
-        /// How many there are.
-        found: u64,
-        /// How many the blocks have at least.
-        least: u64,
-    },
     /// The bytes end inside an entry.
     Truncated {
         /// Number of the entry.
@@ -439,7 +432,6 @@ impl fmt::Display for DirectoryError {
         use DirectoryError::*;
         match self {
             Count { found, room } => write!(f, "{found} tensors are announced, but at most {room} fit"),
-            TooFew { found, least } => write!(f, "{found} tensors, but the model has at least {least}"),
             Truncated { entry } => write!(f, "the bytes end inside entry {entry}"),
             NameLength { entry, found } => {
                 write!(f, "the name of entry {entry} has {found} bytes, expected 1 to 255")

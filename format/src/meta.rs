@@ -54,6 +54,49 @@ impl Value {
     }
 }
 
+/// Elements and characters that a value shows of itself in a message.
+const SHOWN: usize = 8;
+
+/// A short form for messages, however long the value is.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Bool(v) => write!(f, "{v}"),
+            Value::U64(v) => write!(f, "{v}"),
+            Value::I64(v) => write!(f, "{v}"),
+            Value::F64(v) => write!(f, "{v}"),
+            Value::Str(v) => quoted(f, v),
+            Value::Bytes(v) => list(f, v, |f, v| write!(f, "{v}")),
+            Value::U64s(v) => list(f, v, |f, v| write!(f, "{v}")),
+            Value::F64s(v) => list(f, v, |f, v| write!(f, "{v}")),
+            Value::Strs(v) => list(f, v, |f, v| quoted(f, v)),
+        }
+    }
+}
+
+fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    match text.char_indices().nth(4 * SHOWN) {
+        Some((end, _)) => write!(f, "{:?}…", &text[..end]),
+        None => write!(f, "{text:?}"),
+    }
+}
+
+fn list<T>(
+    f: &mut fmt::Formatter<'_>,
+    values: &[T],
+    show: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    f.write_str("[")?;
+    for (index, value) in values.iter().take(SHOWN).enumerate() {
+        f.write_str(if index == 0 { "" } else { ", " })?;
+        show(f, value)?;
+    }
+    match values.len() {
+        0..=SHOWN => f.write_str("]"),
+        n => write!(f, ", … {n} in all]"),
+    }
+}
+
 /// Keys and values, sorted by key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Meta {
@@ -267,6 +310,14 @@ impl Meta {
     pub fn set(&mut self, key: &str, value: Value) {
         assert!(is_key(key), "{key:?} as a metadata key");
         self.entries.insert(key.to_string(), value);
+    }
+
+    /// The value of a key, set to `default` where it has none.
+    pub(crate) fn get_or_set(&mut self, key: &str, default: impl FnOnce() -> Value) -> &mut Value {
+        if self.get(key).is_none() {
+            self.set(key, default());
+        }
+        self.entries.get_mut(key).expect("set above")
     }
 
     getter!(bool, bool_required, Bool, bool, "bool", v => *v);

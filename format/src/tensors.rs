@@ -5,7 +5,7 @@ use crate::cursor::{Cursor, Ended};
 use crate::dtype::DType;
 use crate::error::{DirectoryError, Error, TensorError};
 use crate::panel::{ALIGN, PanelLayout, align_up};
-use crate::schema::{TensorSpec, schema};
+use crate::schema::{self, TensorSpec};
 use std::ops::Range;
 
 /// Bytes of an entry before its dimensions and its name.
@@ -115,37 +115,36 @@ pub(crate) fn read(
     if count > room {
         return Err(DirectoryError::Count { found: count, room }.into());
     }
-    // Every block has two matrices or more, so this bounds the list of the config's tensors by the file's size.
-    let least = 2 * config.n_layers() as u64;
-    if count < least {
-        return Err(DirectoryError::TooFew { found: count, least }.into());
-    }
-    let specs = schema(config);
-    let mut tensors: Vec<TensorInfo> = Vec::with_capacity((count as usize).min(specs.len()));
+    // Reserves less than twice the bytes that are there, whatever `count` claims.
+    const { assert!(size_of::<TensorInfo>() < 2 * MIN_ENTRY as usize) };
+    let mut tensors: Vec<TensorInfo> = Vec::with_capacity(count as usize);
+    let mut specs = schema::tensors(config);
     let mut end = 0;
     for index in 0..count as usize {
         let entry = read_entry(&mut cursor, index)?;
         let fail = |error| Error::Tensor { name: entry.name.to_string(), error };
         let (dtype, rows, cols, expected_len) = geometry(&entry).map_err(fail)?;
-        check_name(entry.name, index, count as usize, &specs)?;
-        let spec = &specs[index];
-        check_spec(spec, &entry, dtype, rows, cols).map_err(fail)?;
+        let spec = match specs.next() {
+            Some(spec) if spec.name == entry.name => spec,
+            _ => return Err(misplaced(entry.name, index, count as usize, config)),
+        };
+        check_spec(&spec, &entry, dtype, rows, cols).map_err(fail)?;
         let start = placement(&entry, expected_len, end, data.len()).map_err(fail)?;
         end = start + expected_len;
         tensors.push(TensorInfo {
-            name: entry.name.to_string(),
+            is_vector: spec.is_vector(),
+            name: spec.name,
             dtype,
             rows,
             cols,
-            is_vector: spec.is_vector(),
             range: data.start + start..data.start + end,
         });
     }
     if cursor.remaining() > 0 {
         return Err(DirectoryError::TrailingBytes { count: cursor.remaining() }.into());
     }
-    if let Some(missing) = specs.get(tensors.len()) {
-        return Err(Error::Tensor { name: missing.name.clone(), error: TensorError::Missing });
+    if let Some(missing) = specs.next() {
+        return Err(Error::Tensor { name: missing.name, error: TensorError::Missing });
     }
     match tensors.last() {
         Some(last) if align_up(end) != Some(data.len()) => {
@@ -212,18 +211,16 @@ fn dims_of(entry: &Entry<'_>) -> Vec<u64> {
     std::iter::from_fn(|| dims.u64().ok()).collect()
 }
 
-/// Tensors stand in the order of the schema: `name`, of `count`, must be that of `specs[index]`.
-fn check_name(name: &str, index: usize, count: usize, specs: &[TensorSpec]) -> Result<(), Error> {
-    if specs.get(index).is_some_and(|spec| spec.name == name) {
-        return Ok(());
-    }
-    let fail = |name: &str, error| Err(Error::Tensor { name: name.to_string(), error });
-    let position = specs.iter().position(|spec| spec.name == name);
-    match (position, specs.get(index)) {
-        // All names before this one matched, so it was there.
+/// Why `name` does not stand at `index` of `count` tensors, when all before it stand where they should.
+fn misplaced(name: &str, index: usize, count: usize, config: &ModelConfig) -> Error {
+    let fail = |name: &str, error| Error::Tensor { name: name.to_string(), error };
+    let position = schema::tensors(config).position(|spec| spec.name == name);
+    match (position, schema::tensors(config).nth(index)) {
         (Some(position), _) if position < index => fail(name, TensorError::Duplicate),
-        (Some(_), Some(expected)) if count < specs.len() => fail(&expected.name, TensorError::Missing),
-        (Some(_), Some(expected)) => fail(name, TensorError::Order { expected: expected.name.clone() }),
+        (Some(_), Some(expected)) if count < schema::tensors(config).count() => {
+            fail(&expected.name, TensorError::Missing)
+        }
+        (Some(_), Some(expected)) => fail(name, TensorError::Order { expected: expected.name }),
         _ => fail(name, TensorError::Unexpected),
     }
 }

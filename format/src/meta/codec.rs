@@ -206,6 +206,11 @@ impl<'a> Reader<'_, 'a> {
                 max: MAX_STRINGS,
             });
         }
-        (0..count).map(|_| self.string()).collect()
+        // Not `collect`: growing would hold the strings almost twice.
+        let mut strings = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            strings.push(self.string()?);
+        }
+        Ok(strings)
     }
 }

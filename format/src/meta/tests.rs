@@ -58,6 +58,15 @@ fn getters_name_key_and_types() {
 }
 
 #[test]
+fn values_show_themselves_briefly() {
+    assert_eq!(Value::U64s(vec![1, 2]).to_string(), "[1, 2]");
+    assert_eq!(Value::U64s(vec![0; 1000]).to_string(), "[0, 0, 0, 0, 0, 0, 0, 0, … 1000 in all]");
+    assert_eq!(Value::Str("a\nb".into()).to_string(), r#""a\nb""#);
+    assert!(Value::Str("世".repeat(1000)).to_string().chars().count() < 50);
+    assert_eq!(Value::Strs(vec!["x".into()]).to_string(), r#"["x"]"#);
+}
+
+#[test]
 fn no_prefix_is_accepted() {
     let bytes = sample().to_bytes();
     for len in 0..bytes.len() {
