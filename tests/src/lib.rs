@@ -4,6 +4,7 @@
 #![deny(unsafe_code, missing_docs)]
 
 pub mod models;
+pub mod raw_file;
 pub mod text;
 pub mod tidy;
 

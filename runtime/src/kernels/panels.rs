@@ -123,7 +123,7 @@ impl<'a> Matrix<'a> {
 }
 
 /// The right-hand side of a product: `tokens` rows of `cols` activations, as floats and, for quantized weights,
-/// as codes (`quantize.rs`).
+/// as codes ([`super::quantize`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// Rows.
