@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+pub mod data;
 pub mod error;
 pub mod float;
 pub mod gradcheck;
