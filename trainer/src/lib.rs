@@ -1,6 +1,7 @@
 //! The siskin trainer.
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod checkpoint;
 pub mod data;
 pub mod error;

@@ -5,9 +5,8 @@
 
 use crate::float::Float;
 use crate::ops::Op;
-use crate::ops::gemm::{View, ViewMut, gemm};
 use crate::ops::pointwise::{Nonlinearity, apply_in_place, backward_in_place};
-use crate::ops::recurrent::{Window, add_recurrent_gradient, transpose};
+use crate::ops::recurrent::{Panels, Window, add_recurrent_gradient};
 use crate::tape::Tape;
 use crate::tensor::{Layout, Matrix, Var};
 
@@ -44,20 +43,17 @@ impl<T: Float> Tape<T> {
         let window = Window::new(self, x, w_h, layout, 1);
         let (hidden, step) = (window.hidden, window.step());
         let h0 = self.pool.take_copy(h);
-        let mut u = self.pool.take(hidden * hidden);
-        transpose(&mut u, &params[w_h.range()], hidden, hidden);
+        let u = Panels::of_transpose(self, &params[w_h.range()], hidden, hidden);
         let mut y = self.take_value(x);
         for t in 0..window.len {
             let (before, now) = y.split_at_mut(t * step);
             let now = &mut now[..step];
             let previous = if t == 0 { &h0[..] } else { &before[(t - 1) * step..] };
-            let previous = View::new(previous, window.batch, hidden);
-            let matrix = View::new(&u, hidden, hidden);
-            gemm(T::ONE, previous, matrix, true, ViewMut::new(now, window.batch, hidden));
+            u.product(window.batch, (previous, hidden), true, (now, hidden));
             apply_in_place(kind, now);
         }
         h.copy_from_slice(&y[(window.len - 1) * step..]);
-        self.pool.give(u);
+        u.give(self);
         let y = self.push(layout.rows(), hidden, y);
         self.record(Op::Rnn(Rnn { x, y, w_h, kind, window, h0 }), y)
     }
@@ -68,18 +64,18 @@ impl<T: Float> Rnn<T> {
         let Window { batch, len, hidden } = self.window;
         let step = self.window.step();
         let mut delta = tape.take_grad(self.y);
+        let u = Panels::of(tape, &params[self.w_h.range()], hidden, hidden);
         let y = tape.value(self.y);
-        let matrix = View::new(&params[self.w_h.range()], hidden, hidden);
         for t in (0..len).rev() {
             let (now, after) = delta[t * step..].split_at_mut(step);
             if t + 1 < len {
-                let next = View::new(after, batch, hidden);
-                gemm(T::ONE, next, matrix, true, ViewMut::new(now, batch, hidden));
+                u.product(batch, (after, hidden), true, (now, hidden));
             }
             backward_in_place(self.kind, now, &y[t * step..(t + 1) * step]);
         }
         let dw = &mut grads[self.w_h.range()];
         add_recurrent_gradient(dw, &delta, (hidden, hidden), y, &self.h0, self.window);
+        u.give(tape);
         tape.accumulate(self.x, delta);
         tape.pool.give(self.h0);
     }
