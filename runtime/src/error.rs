@@ -12,6 +12,60 @@ pub enum Error {
         /// The name found.
         name: String,
     },
+    /// The model file cannot be read or is not valid.
+    Format(siskin_format::Error),
+    /// A tensor is not what the file's own config says.
+    Tensor {
+        /// Its name.
+        name: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A context that the model was not made for.
+    Context {
+        /// Positions asked for.
+        asked: usize,
+        /// Positions that the model knows.
+        max: usize,
+    },
+    /// More tokens than the session's context has room for.
+    ContextFull {
+        /// Tokens that the session already holds.
+        position: usize,
+        /// Tokens that were to be added.
+        tokens: usize,
+        /// Positions of the session.
+        ctx: usize,
+    },
+    /// A token id that the model does not have.
+    Token {
+        /// The id.
+        token: u32,
+        /// Number of tokens of the model.
+        vocab_size: usize,
+    },
+    /// A forward pass over nothing.
+    NoTokens,
+    /// A session would need more memory than it was allowed.
+    Budget {
+        /// Bytes that it needs.
+        needed: usize,
+        /// Bytes that it may have.
+        max: usize,
+    },
+    /// The system has no memory of that size.
+    OutOfMemory {
+        /// Bytes asked for; `usize::MAX` when they cannot be counted.
+        bytes: usize,
+    },
+    /// The system refused to start a thread.
+    Threads(std::io::Error),
+}
+
+impl From<siskin_format::Error> for Error {
+    fn from(error: siskin_format::Error) -> Self {
+        Error::Format(error)
+    }
 }
 
 impl fmt::Display for Error {
@@ -20,14 +74,48 @@ impl fmt::Display for Error {
             Error::Isa { name } => {
                 let known = Isa::ALL.iter().any(|isa| isa.name() == name);
                 let what = if known { "this CPU does not have" } else { "siskin does not know" };
-                write!(f, "SISKIN_ISA={name} asks for an instruction set that {what}; this CPU runs")?;
+                write!(f, "SISKIN_ISA={name} names an instruction set that {what}; this CPU runs")?;
                 for (i, isa) in Isa::available().enumerate() {
                     write!(f, "{} {}", if i > 0 { "," } else { "" }, isa.name())?;
                 }
                 write!(f, "; unset SISKIN_ISA to use the best")
             }
+            Error::Format(error) => write!(f, "{error}"),
+            Error::Tensor { name, expected } => write!(f, "tensor {name} of the file is not {expected}"),
+            Error::Context { asked, max } => {
+                write!(
+                    f,
+                    "a context of {asked} positions was asked for, expected 1 to {max}, which the model was made for"
+                )
+            }
+            Error::ContextFull { position, tokens, ctx } => write!(
+                f,
+                "the context of {ctx} positions is full: {position} are taken and {tokens} more do not fit; \
+                 shorten the prompt, ask for fewer tokens or reset the session"
+            ),
+            Error::Token { token, vocab_size } => {
+                write!(f, "token {token} does not exist, expected an id below {vocab_size}")
+            }
+            Error::NoTokens => write!(f, "no tokens were given, expected at least one"),
+            Error::Budget { needed, max } => write!(
+                f,
+                "the session needs {needed} bytes but may have {max}; choose a smaller context or batch"
+            ),
+            Error::OutOfMemory { bytes } => write!(
+                f,
+                "the system has no {bytes} bytes for the session; choose a smaller context or batch"
+            ),
+            Error::Threads(error) => write!(f, "cannot start the session's threads: {error}; ask for fewer"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Format(error) => error.source(),
+            Error::Threads(error) => Some(error),
+            _ => None,
+        }
+    }
+}

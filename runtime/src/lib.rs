@@ -5,17 +5,24 @@
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
 
+mod batch;
 pub mod error;
 #[allow(unsafe_code)]
 pub mod kernels;
+mod linear;
+pub mod model;
 pub mod sampler;
+pub mod session;
+mod state;
 pub mod stop;
 pub mod stream;
 pub mod tokenizer;
 
 pub use error::Error;
-pub use kernels::isa_name;
+pub use kernels::{Isa, isa_name};
+pub use model::Model;
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
+pub use session::{Session, SessionOptions, log_prob};
 pub use stop::{StopError, StopMatcher};
 pub use stream::Utf8Stream;
 pub use tokenizer::{Encoder, Tokenizer, TokenizerError};

@@ -9,14 +9,15 @@ use super::norm::put;
 use super::simd::{LANES, Simd};
 use super::softmax::exp_minus_max;
 use super::tile::float_tile;
+use half::f16;
 
 /// Keys and values of one head of one block, for up to `capacity` positions, a multiple of 8.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadCache<'a> {
-    /// `[capacity / 8][head_dim][8 positions]`, the bits of halfs.
-    pub k: &'a [[u16; LANES]],
-    /// `[ceil(head_dim / 8)][capacity][8 channels]`, the bits of halfs.
-    pub v: &'a [[u16; LANES]],
+    /// `[capacity / 8][head_dim][8 positions]`.
+    pub k: &'a [[f16; LANES]],
+    /// `[ceil(head_dim / 8)][capacity][8 channels]`.
+    pub v: &'a [[f16; LANES]],
     /// Positions it has room for.
     pub capacity: usize,
 }
@@ -74,12 +75,12 @@ pub(super) fn remember<S: Simd>(
     value: &[f32],
     position: usize,
     capacity: usize,
-    k: &mut [[u16; LANES]],
-    v: &mut [[u16; LANES]],
+    k: &mut [[f16; LANES]],
+    v: &mut [[f16; LANES]],
 ) {
     let head_dim = key.len();
     let (panel, lane) = (position / LANES, position % LANES);
-    let mut halfs = [0; LANES];
+    let mut halfs = [f16::ZERO; LANES];
     for i in (0..head_dim).step_by(LANES) {
         s.store_f16(super::norm::at(s, key, i), &mut halfs);
         for (j, half) in halfs.iter().enumerate().take(head_dim - i) {

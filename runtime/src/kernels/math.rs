@@ -1,7 +1,7 @@
 //! Elementary functions by fixed polynomials: the same bits on every CPU, no libm.
 //!
 //! The `f32` functions work on vectors and cost a few dozen operations; their largest errors, measured over the
-//! whole range in [`super::tests`], stand at each. The `f64` functions serve what is computed once per
+//! whole range in `tests.rs`, stand at each. The `f64` functions serve what is computed once per
 //! position (angles) or per token (logarithms); they use no fused operation, so that a CPU without one is not slow.
 //! Coefficients: Cephes (Moshier) for `f32`, fdlibm (Sun) for the sine and cosine.
 

@@ -25,10 +25,11 @@ mod tile;
 pub use activation::Function;
 pub use attention::HeadCache;
 pub use panels::{Input, Matrix, Panels};
-pub use strip::{Blocks, Columns, Split, Strip};
+pub use strip::{Blocks, Chain, Columns, Split, Strip};
 pub use team::{Team, Work};
 
 use crate::error::Error;
+use half::f16;
 use simd::{GROUP, LANES};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -53,7 +54,7 @@ macro_rules! for_each_kernel {
             /// Writes key and value of one position of one head into its cache.
             fn remember(
                 key: &[f32], value: &[f32], position: usize, capacity: usize,
-                k: &mut [[u16; LANES]], v: &mut [[u16; LANES]]
+                k: &mut [[f16; LANES]], v: &mut [[f16; LANES]]
             ) = attention::remember;
             /// `y = x / rms(x) * weight`; an empty weight counts as ones.
             fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) = norm::rms_norm;

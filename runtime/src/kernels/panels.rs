@@ -4,6 +4,7 @@
 //! eight. SPEC.md of the format gives the layouts byte by byte.
 
 use super::simd::{GROUP, LANES, Q4_GROUP, Q8_GROUP};
+use half::f16;
 
 /// A weight matrix `[rows, cols]` in panels of eight rows; `y = W x`.
 #[derive(Clone, Copy, Debug)]
@@ -21,19 +22,19 @@ pub struct Matrix<'a> {
 pub enum Panels<'a> {
     /// `[n_panels][cols][8 rows]`.
     F32(&'a [[f32; LANES]]),
-    /// `[n_panels][cols][8 rows]`, the bits of halfs.
-    F16(&'a [[u16; LANES]]),
+    /// `[n_panels][cols][8 rows]`.
+    F16(&'a [[f16; LANES]]),
     /// Codes in [-127, 127] with a half scale per row and group of 32 columns.
     Q8 {
-        /// `[n_panels][n_groups][8 rows]`, the bits of halfs.
-        scales: &'a [[u16; LANES]],
+        /// `[n_panels][n_groups][8 rows]`.
+        scales: &'a [[f16; LANES]],
         /// `[n_panels][n_groups][8 chunks][8 rows][4 k]`.
         codes: &'a [[i8; Q8_GROUP]],
     },
     /// Nibbles, offset by 8, with a half scale per row and group of 32 columns.
     Q4 {
-        /// `[n_panels][n_groups][8 rows]`, the bits of halfs.
-        scales: &'a [[u16; LANES]],
+        /// `[n_panels][n_groups][8 rows]`.
+        scales: &'a [[f16; LANES]],
         /// `[n_panels][n_groups][4 chunks][8 rows][4]`: columns `4 chunk + j` low, `16 + 4 chunk + j` high.
         codes: &'a [[u8; Q4_GROUP]],
     },
@@ -86,7 +87,6 @@ impl<'a> Matrix<'a> {
     pub fn read_row(&self, r: usize, out: &mut [f32]) {
         assert!(r < self.rows && out.len() == self.cols, "row {r} of {}x{}", self.rows, self.cols);
         let (panel, lane) = (r / LANES, r % LANES);
-        let half = |bits: u16| half::f16::from_bits(bits).to_f32_const();
         match self.data {
             Panels::F32(w) => {
                 for (out, w) in out.iter_mut().zip(&w[panel * self.cols..]) {
@@ -95,13 +95,13 @@ impl<'a> Matrix<'a> {
             }
             Panels::F16(w) => {
                 for (out, w) in out.iter_mut().zip(&w[panel * self.cols..]) {
-                    *out = half(w[lane]);
+                    *out = w[lane].to_f32_const();
                 }
             }
             Panels::Q8 { scales, codes } => {
                 for (g, out) in out.chunks_mut(GROUP).enumerate() {
                     let at = panel * self.n_groups() + g;
-                    let scale = half(scales[at][lane]);
+                    let scale = scales[at][lane].to_f32_const();
                     for (k, out) in out.iter_mut().enumerate() {
                         *out = scale * codes[at][k / 4 * GROUP + lane * 4 + k % 4] as f32;
                     }
@@ -110,7 +110,7 @@ impl<'a> Matrix<'a> {
             Panels::Q4 { scales, codes } => {
                 for (g, out) in out.chunks_mut(GROUP).enumerate() {
                     let at = panel * self.n_groups() + g;
-                    let scale = half(scales[at][lane]);
+                    let scale = scales[at][lane].to_f32_const();
                     for (k, out) in out.iter_mut().enumerate() {
                         let byte = codes[at][k % 16 / 4 * GROUP + lane * 4 + k % 4];
                         let nibble = if k < 16 { byte & 15 } else { byte >> 4 };
@@ -123,7 +123,7 @@ impl<'a> Matrix<'a> {
 }
 
 /// The right-hand side of a product: `tokens` rows of `cols` activations, as floats and, for quantized weights,
-/// as codes ([`super::quantize`]).
+/// as codes (`quantize.rs`).
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// Rows.

@@ -5,6 +5,8 @@
 //! single IEEE operation per lane (or an exact integer dot), so that every ISA gives the same bits; what is not
 //! exact by itself, such as `exp`, is built from these in [`super::math`].
 
+use half::f16;
+
 /// Lanes of a vector, and rows of a weight panel.
 pub const LANES: usize = 8;
 /// Columns that share a scale, in weights and in activations.
@@ -29,10 +31,10 @@ pub trait Simd: Copy {
     fn load(self, x: &[f32; LANES]) -> Self::F;
     /// Writes eight consecutive floats.
     fn store(self, x: Self::F, out: &mut [f32; LANES]);
-    /// Eight halfs, by their bits, widened exactly.
-    fn load_f16(self, x: &[u16; LANES]) -> Self::F;
-    /// Rounds to halfs and writes their bits.
-    fn store_f16(self, x: Self::F, out: &mut [u16; LANES]);
+    /// Eight halfs, widened exactly.
+    fn load_f16(self, x: &[f16; LANES]) -> Self::F;
+    /// Rounds to halfs.
+    fn store_f16(self, x: Self::F, out: &mut [f16; LANES]);
 
     /// `a + b`.
     fn add(self, a: Self::F, b: Self::F) -> Self::F;

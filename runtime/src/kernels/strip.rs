@@ -21,23 +21,23 @@ pub unsafe trait Split: Sync {
     unsafe fn part(&self, items: Range<usize>) -> Self::Part;
 }
 
-/// Columns of a row-major matrix, `width` of every row `stride` apart.
+/// Columns of a row-major matrix: `width` elements of every row, rows `stride` apart.
 #[derive(Debug)]
-pub struct Strip<'a> {
-    data: *mut f32,
+pub struct Strip<'a, T = f32> {
+    data: *mut T,
     rows: usize,
     stride: usize,
     width: usize,
-    life: PhantomData<&'a mut [f32]>,
+    life: PhantomData<&'a mut [T]>,
 }
 
-impl<'a> Strip<'a> {
+impl<'a, T> Strip<'a, T> {
     /// All columns of `data` `[rows, width]`.
     ///
     /// # Panics
     /// When `data` has another length.
-    pub fn new(data: &'a mut [f32], rows: usize, width: usize) -> Self {
-        assert_eq!(data.len(), rows * width, "a strip of {rows} rows of {width}");
+    pub fn new(data: &'a mut [T], rows: usize, width: usize) -> Self {
+        assert_eq!(Some(data.len()), rows.checked_mul(width), "a strip of {rows} rows of {width}");
         Strip { data: data.as_mut_ptr(), rows, stride: width, width, life: PhantomData }
     }
 
@@ -46,55 +46,84 @@ impl<'a> Strip<'a> {
         self.rows
     }
 
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// The strip's part of row `i`.
     ///
     /// # Panics
     /// When there is no such row.
-    pub fn row(&mut self, i: usize) -> &mut [f32] {
+    pub fn row(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
-        // SAFETY: whoever made the strip had exclusive use of `width` floats from `data + i * stride` for every
-        // i < rows, for 'a; the borrow of self keeps rows from being handed out twice.
+        // SAFETY: whoever made the strip had exclusive use of `width` elements from `data + i * stride` for every
+        // i < rows, for 'a; the borrow of self keeps a row from being handed out twice.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.stride), self.width) }
     }
-}
 
-// SAFETY: a strip is an exclusive borrow of its floats, and floats may be written from any thread.
-unsafe impl Send for Strip<'_> {}
-
-/// A matrix `[rows, width]` that is cut in strips of columns, `unit` of them an item.
-#[derive(Debug)]
-pub struct Columns<'a> {
-    data: *mut f32,
-    rows: usize,
-    width: usize,
-    unit: usize,
-    life: PhantomData<&'a mut [f32]>,
-}
-
-impl<'a> Columns<'a> {
-    /// Cuts `data` `[rows, width]`; the last item may have fewer than `unit` columns.
+    /// The columns before `at` and those from `at` on.
     ///
     /// # Panics
-    /// When `data` has another length.
-    pub fn new(data: &'a mut [f32], rows: usize, width: usize, unit: usize) -> Self {
-        assert_eq!(data.len(), rows * width, "columns of {rows} rows of {width}");
-        Columns { data: data.as_mut_ptr(), rows, width, unit, life: PhantomData }
+    /// When the strip has fewer than `at` columns.
+    pub fn split(self, at: usize) -> (Strip<'a, T>, Strip<'a, T>) {
+        assert!(at <= self.width, "column {at} of {}", self.width);
+        let Strip { data, rows, stride, width, life } = self;
+        // SAFETY: at <= width, so the pointer stays inside the first row or at its end.
+        let second = unsafe { data.add(at) };
+        (
+            Strip { data, rows, stride, width: at, life },
+            Strip { data: second, rows, stride, width: width - at, life },
+        )
+    }
+
+    /// Columns `start..end` for as long as the borrow lasts.
+    ///
+    /// # Panics
+    /// When the strip has fewer columns.
+    pub fn columns(&mut self, columns: Range<usize>) -> Strip<'_, T> {
+        assert!(
+            columns.start <= columns.end && columns.end <= self.width,
+            "columns {columns:?} of {}",
+            self.width
+        );
+        // SAFETY: start <= width, so the pointer stays inside the first row or at its end.
+        let data = unsafe { self.data.add(columns.start) };
+        Strip { data, rows: self.rows, stride: self.stride, width: columns.len(), life: PhantomData }
     }
 }
 
-// SAFETY: sharing it gives no access to the floats but through the unsafe `part`.
-unsafe impl Sync for Columns<'_> {}
+// SAFETY: a strip is an exclusive borrow of its elements, and they may be written from any thread.
+unsafe impl<T: Send> Send for Strip<'_, T> {}
 
-// SAFETY: items are disjoint ranges of columns.
-unsafe impl<'a> Split for Columns<'a> {
-    type Part = Strip<'a>;
+/// A strip that the team cuts in narrower ones, `unit` columns an item.
+#[derive(Debug)]
+pub struct Columns<'a, T = f32> {
+    strip: Strip<'a, T>,
+    unit: usize,
+}
 
-    unsafe fn part(&self, items: Range<usize>) -> Strip<'a> {
-        let start = (items.start * self.unit).min(self.width);
-        let end = (items.end * self.unit).min(self.width);
-        // SAFETY: start <= width, so the pointer stays inside the matrix or at its first row's end.
-        let data = unsafe { self.data.add(start) };
-        Strip { data, rows: self.rows, stride: self.width, width: end.max(start) - start, life: PhantomData }
+impl<'a, T: Send> Columns<'a, T> {
+    /// Cuts `strip`; the last item may have fewer than `unit` columns.
+    pub fn new(strip: Strip<'a, T>, unit: usize) -> Self {
+        Columns { strip, unit }
+    }
+}
+
+// SAFETY: sharing it gives no access to the elements but through the unsafe `part`, and they are Send.
+unsafe impl<T: Send> Sync for Columns<'_, T> {}
+
+// SAFETY: items are disjoint ranges of columns, borrowed for 'a.
+unsafe impl<'a, T: Send> Split for Columns<'a, T> {
+    type Part = Strip<'a, T>;
+
+    unsafe fn part(&self, items: Range<usize>) -> Strip<'a, T> {
+        let Strip { data, rows, stride, width, life } = self.strip;
+        let start = (items.start * self.unit).min(width);
+        let end = (items.end * self.unit).min(width).max(start);
+        // SAFETY: start <= width, so the pointer stays inside the first row or at its end.
+        let data = unsafe { data.add(start) };
+        Strip { data, rows, stride, width: end - start, life }
     }
 }
 
@@ -130,6 +159,39 @@ unsafe impl<'a, T: Send> Split for Blocks<'a, T> {
     }
 }
 
+/// Outputs one after the other: the first `items[0]` items are those of `parts[0]`, and so on. A thread gets its share of
+/// each, with the items counted from that output's own start.
+#[derive(Debug)]
+pub struct Chain<P, const N: usize> {
+    /// The outputs.
+    pub parts: [P; N],
+    /// Items of each.
+    pub items: [usize; N],
+}
+
+// SAFETY: an item belongs to one output, and each output keeps its own promise.
+unsafe impl<P: Split, const N: usize> Split for Chain<P, N> {
+    type Part = [(Range<usize>, P::Part); N];
+
+    unsafe fn part(&self, items: Range<usize>) -> Self::Part {
+        let mut start = 0;
+        std::array::from_fn(|i| {
+            let end = start + self.items[i];
+            let own = items.start.clamp(start, end) - start..items.end.clamp(start, end) - start;
+            start = end;
+            // SAFETY: the caller asks for no item twice, and this maps items one to one.
+            (own.clone(), unsafe { self.parts[i].part(own) })
+        })
+    }
+}
+
+// SAFETY: nothing is shared.
+unsafe impl Split for () {
+    type Part = ();
+
+    unsafe fn part(&self, _items: Range<usize>) {}
+}
+
 macro_rules! split_tuple {
     ($($name:ident $index:tt),+) => {
         // SAFETY: each member is split by the same items and keeps its own promise.
@@ -147,6 +209,7 @@ macro_rules! split_tuple {
 split_tuple!(A 0, B 1);
 split_tuple!(A 0, B 1, C 2);
 split_tuple!(A 0, B 1, C 2, D 3);
+split_tuple!(A 0, B 1, C 2, D 3, E 4);
 
 #[cfg(test)]
 mod tests {
@@ -155,7 +218,7 @@ mod tests {
     #[test]
     fn columns_cover_the_matrix_once() {
         let mut data = vec![0.0; 3 * 21];
-        let columns = Columns::new(&mut data, 3, 21, 8);
+        let columns = Columns::new(Strip::new(&mut data, 3, 21), 8);
         for item in 0..3 {
             // SAFETY: each item is asked for once.
             let mut strip = unsafe { columns.part(item..item + 1) };
@@ -165,6 +228,18 @@ mod tests {
             }
         }
         assert!(data.iter().all(|x| *x == 1.0));
+    }
+
+    #[test]
+    fn a_chain_counts_items_from_each_start() {
+        let (mut a, mut b) = (vec![0; 3], vec![0; 4]);
+        let chain = Chain { parts: [Blocks::new(&mut a, 1), Blocks::new(&mut b, 2)], items: [3, 2] };
+        // SAFETY: each item is asked for once.
+        let [(a_items, a), (b_items, b)] = unsafe { chain.part(2..4) };
+        assert_eq!((a_items, a.len(), b_items, b.len()), (2..3, 1, 0..1, 2));
+        // SAFETY: each item is asked for once.
+        let [(a_items, a), (b_items, b)] = unsafe { chain.part(4..5) };
+        assert_eq!((a_items, a.len(), b_items, b.len()), (3..3, 0, 1..2, 2));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::simd::{GROUP, LANES, Q4_GROUP, Q8_GROUP};
 use super::*;
+use half::f16;
 use proptest::prelude::*;
 
 /// Pseudo-random numbers (xorshift64*), the same in every run.
@@ -24,8 +25,8 @@ impl Rng {
         (0..n).map(|_| self.float()).collect()
     }
 
-    fn half(&mut self) -> u16 {
-        half::f16::from_f32(self.float()).to_bits()
+    fn half(&mut self) -> f16 {
+        f16::from_f32(self.float())
     }
 }
 
@@ -34,8 +35,8 @@ struct Owned {
     rows: usize,
     cols: usize,
     f32: Vec<[f32; LANES]>,
-    f16: Vec<[u16; LANES]>,
-    scales: Vec<[u16; LANES]>,
+    f16: Vec<[f16; LANES]>,
+    scales: Vec<[f16; LANES]>,
     q8: Vec<[i8; Q8_GROUP]>,
     q4: Vec<[u8; Q4_GROUP]>,
 }
@@ -209,7 +210,7 @@ proptest! {
     #[test]
     fn extreme_codes_equal_scalar(code in any::<i8>(), nibbles in any::<u8>(), x in -127i8..=127) {
         let (rows, cols) = (8, 64);
-        let scales = vec![[0x3C00; LANES]; 2];
+        let scales = vec![[f16::ONE; LANES]; 2];
         let (q8, q4) = (vec![[code; Q8_GROUP]; 2], vec![[nibbles; Q4_GROUP]; 2]);
         let codes = [[x; GROUP]; 2];
         let input = Input { tokens: 1, x: &[], codes: &codes, scales: &[1.0, 1.0], sums: &[32 * x as i32; 2] };
@@ -284,8 +285,8 @@ proptest! {
         let (q, keys, values) = (rng.floats(head_dim), rng.floats(n * head_dim), rng.floats(n * head_dim));
         let scale = 1.0 / (head_dim as f32).sqrt();
         let run = |kernels: &Kernels| {
-            let mut k = vec![[0; LANES]; capacity / LANES * head_dim];
-            let mut v = vec![[0; LANES]; head_dim.div_ceil(LANES) * capacity];
+            let mut k = vec![[f16::ZERO; LANES]; capacity / LANES * head_dim];
+            let mut v = vec![[f16::ZERO; LANES]; head_dim.div_ceil(LANES) * capacity];
             for p in 0..n {
                 let row = p * head_dim..(p + 1) * head_dim;
                 (kernels.remember)(&keys[row.clone()], &values[row], p, capacity, &mut k, &mut v);
@@ -299,7 +300,7 @@ proptest! {
         for kernels in others() {
             prop_assert_eq!(bits(&run(kernels)), bits(&expected));
         }
-        let half = |x: f32| half::f16::from_f32(x).to_f64();
+        let half = |x: f32| f16::from_f32(x).to_f64();
         let score = |p: usize| (0..head_dim).map(|d| q[d] as f64 * half(keys[p * head_dim + d])).sum::<f64>();
         let weight: Vec<f64> = (0..n).map(|p| (score(p) * scale as f64).exp()).collect();
         let total: f64 = weight.iter().sum();
@@ -458,11 +459,17 @@ fn halfs_round_like_the_half_crate() {
     for kernels in Isa::available().filter_map(Isa::kernels) {
         for x in x.chunks(LANES) {
             let n = x.len();
-            let (mut k, mut v) = (vec![[0; LANES]; n], vec![[0; LANES]; LANES]);
+            let (mut k, mut v) = (vec![[f16::ZERO; LANES]; n], vec![[f16::ZERO; LANES]; LANES]);
             (kernels.remember)(x, x, 0, LANES, &mut k, &mut v);
             for i in 0..n {
-                let expected = half::f16::from_f32_const(x[i]).to_bits();
-                assert_eq!((k[i][0], v[0][i]), (expected, expected), "{} on {}", x[i], kernels.isa.name());
+                let expected = f16::from_f32_const(x[i]).to_bits();
+                assert_eq!(
+                    (k[i][0].to_bits(), v[0][i].to_bits()),
+                    (expected, expected),
+                    "{} on {}",
+                    x[i],
+                    kernels.isa.name()
+                );
             }
         }
     }

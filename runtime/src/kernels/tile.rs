@@ -5,6 +5,7 @@
 
 use super::panels::Input;
 use super::simd::{GROUP, LANES, Q4_GROUP, Q8_GROUP, Simd};
+use half::f16;
 
 /// A matrix that can be multiplied tile by tile.
 pub(super) trait Tiles<S: Simd>: Copy {
@@ -21,7 +22,7 @@ pub(super) trait Tiles<S: Simd>: Copy {
 /// q8 weights.
 #[derive(Clone, Copy)]
 pub(super) struct Q8<'a> {
-    pub(super) scales: &'a [[u16; LANES]],
+    pub(super) scales: &'a [[f16; LANES]],
     pub(super) codes: &'a [[i8; Q8_GROUP]],
     pub(super) n_groups: usize,
 }
@@ -29,7 +30,7 @@ pub(super) struct Q8<'a> {
 /// q4 weights.
 #[derive(Clone, Copy)]
 pub(super) struct Q4<'a> {
-    pub(super) scales: &'a [[u16; LANES]],
+    pub(super) scales: &'a [[f16; LANES]],
     pub(super) codes: &'a [[u8; Q4_GROUP]],
     pub(super) n_groups: usize,
 }
@@ -60,7 +61,7 @@ impl<S: Simd> Tiles<S> for Q8<'_> {
         token: usize,
     ) -> [[S::F; P]; T] {
         let n = self.n_groups;
-        let sw: [&[[u16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
+        let sw: [&[[f16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
         let w: [&[[i8; Q8_GROUP]]; P] = std::array::from_fn(|p| row(self.codes, panel + p, n));
         let sx: [&[f32]; T] = std::array::from_fn(|t| row(x.scales, token + t, n));
         let c: [&[[i8; GROUP]]; T] = std::array::from_fn(|t| row(x.codes, token + t, n));
@@ -96,7 +97,7 @@ impl<S: Simd> Tiles<S> for Q4<'_> {
         token: usize,
     ) -> [[S::F; P]; T] {
         let n = self.n_groups;
-        let sw: [&[[u16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
+        let sw: [&[[f16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
         let w: [&[[u8; Q4_GROUP]]; P] = std::array::from_fn(|p| row(self.codes, panel + p, n));
         let sx: [&[f32]; T] = std::array::from_fn(|t| row(x.scales, token + t, n));
         let ix: [&[i32]; T] = std::array::from_fn(|t| row(x.sums, token + t, n));
@@ -138,10 +139,9 @@ impl Cell for f32 {
     }
 }
 
-/// The bits of a half.
-impl Cell for u16 {
+impl Cell for f16 {
     #[inline(always)]
-    fn load<S: Simd>(s: S, x: &[u16; LANES]) -> S::F {
+    fn load<S: Simd>(s: S, x: &[f16; LANES]) -> S::F {
         s.load_f16(x)
     }
 }

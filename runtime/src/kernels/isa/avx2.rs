@@ -1,6 +1,7 @@
 //! AVX2, FMA and F16C: x86-64 since Haswell (2013) and Excavator (2015).
 
 use super::super::simd::{GROUP, LANES, Q4_GROUP, Q8_GROUP, Simd};
+use half::f16;
 use std::arch::x86_64::*;
 
 /// Proof that this CPU has AVX2, FMA and F16C.
@@ -51,13 +52,13 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(out.as_mut_ptr(), x) }
     }
     #[inline(always)]
-    fn load_f16(self, x: &[u16; LANES]) -> __m256 {
-        // SAFETY: the CPU has F16C; the array is sixteen readable bytes, and the load needs no alignment.
+    fn load_f16(self, x: &[f16; LANES]) -> __m256 {
+        // SAFETY: the CPU has F16C; the array is eight readable halfs, and the load needs no alignment.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())) }
     }
     #[inline(always)]
-    fn store_f16(self, x: __m256, out: &mut [u16; LANES]) {
-        // SAFETY: the CPU has F16C; the array is sixteen writable bytes, and the store needs no alignment.
+    fn store_f16(self, x: __m256, out: &mut [f16; LANES]) {
+        // SAFETY: the CPU has F16C; the array is eight writable halfs, and the store needs no alignment.
         unsafe {
             let halfs = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
             _mm_storeu_si128(out.as_mut_ptr().cast(), halfs);

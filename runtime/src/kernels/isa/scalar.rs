@@ -38,12 +38,12 @@ impl Simd for Scalar {
         *out = x;
     }
     #[inline(always)]
-    fn load_f16(self, x: &[u16; LANES]) -> F {
-        x.map(|bits| f16::from_bits(bits).to_f32_const())
+    fn load_f16(self, x: &[f16; LANES]) -> F {
+        x.map(f16::to_f32_const)
     }
     #[inline(always)]
-    fn store_f16(self, x: F, out: &mut [u16; LANES]) {
-        *out = x.map(|v| f16::from_f32_const(v).to_bits());
+    fn store_f16(self, x: F, out: &mut [f16; LANES]) {
+        *out = x.map(f16::from_f32_const);
     }
 
     #[inline(always)]

@@ -1,0 +1,155 @@
+//! Activations of a few tokens, as floats and as the codes that quantized products read.
+
+use crate::error::Error;
+use crate::kernels::simd::GROUP;
+use crate::kernels::{Blocks, Columns, Input, Kernels, Strip, Team};
+
+/// What a forward pass runs with.
+pub(crate) struct Cx<'a> {
+    /// The file's bytes, which hold all weights.
+    pub(crate) weights: &'a [u8],
+    pub(crate) kernels: &'static Kernels,
+    pub(crate) team: &'a mut Team,
+    /// Tokens of this pass.
+    pub(crate) tokens: usize,
+    /// Position of the first of them.
+    pub(crate) position: usize,
+}
+
+/// `n` copies of `value`, or an error where there is no memory for them.
+pub(crate) fn filled<T: Copy>(n: usize, value: T) -> Result<Vec<T>, Error> {
+    let mut v = Vec::new();
+    let bytes = n.saturating_mul(size_of::<T>());
+    v.try_reserve_exact(n).map_err(|_| Error::OutOfMemory { bytes })?;
+    v.resize(n, value);
+    Ok(v)
+}
+
+/// Rows of activations; room for a fixed number, of which the current shape uses a part.
+pub(crate) struct Batch {
+    x: Vec<f32>,             // [tokens, cols]
+    codes: Vec<[i8; GROUP]>, // [tokens, n_groups]
+    scales: Vec<f32>,        // [tokens, n_groups]
+    sums: Vec<i32>,          // [tokens, n_groups]
+    quantized: bool,
+    tokens: usize,
+    cols: usize,
+}
+
+impl Batch {
+    /// Room for `tokens` rows of `cols`; codes are kept up only when `quantized`.
+    pub(crate) fn new(tokens: usize, cols: usize, quantized: bool) -> Result<Self, Error> {
+        let groups = if quantized { tokens * cols.div_ceil(GROUP) } else { 0 };
+        Ok(Batch {
+            x: filled(tokens * cols, 0.0)?,
+            codes: filled(groups, [0; GROUP])?,
+            scales: filled(groups, 0.0)?,
+            sums: filled(groups, 0)?,
+            quantized,
+            tokens: 0,
+            cols: 0,
+        })
+    }
+
+    /// Bytes of the same, `None` when they cannot be counted.
+    pub(crate) fn bytes(tokens: usize, cols: usize, quantized: bool) -> Option<usize> {
+        let groups = if quantized { tokens.checked_mul(cols.div_ceil(GROUP))? } else { 0 };
+        tokens.checked_mul(cols)?.checked_mul(4)?.checked_add(groups.checked_mul(GROUP + 8)?)
+    }
+
+    /// The current rows, as a product's right-hand side.
+    pub(crate) fn input(&self) -> Input<'_> {
+        let groups = if self.quantized { self.tokens * self.cols.div_ceil(GROUP) } else { 0 };
+        Input {
+            tokens: self.tokens,
+            x: &self.x[..self.tokens * self.cols],
+            codes: &self.codes[..groups],
+            scales: &self.scales[..groups],
+            sums: &self.sums[..groups],
+        }
+    }
+
+    /// Makes every row by `f(token, row)`, and its codes.
+    pub(crate) fn fill(
+        &mut self,
+        cx: &mut Cx,
+        tokens: usize,
+        cols: usize,
+        f: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        (self.tokens, self.cols) = (tokens, cols);
+        let (quantized, quantize) = (self.quantized, cx.kernels.quantize);
+        let n = if quantized { cols.div_ceil(GROUP) } else { 0 };
+        let out = (
+            Blocks::new(&mut self.x[..tokens * cols], cols),
+            Blocks::new(&mut self.codes[..tokens * n], n),
+            Blocks::new(&mut self.scales[..tokens * n], n),
+            Blocks::new(&mut self.sums[..tokens * n], n),
+        );
+        cx.team.run(tokens, cols * 16, out, |work, (x, codes, scales, sums)| {
+            for (i, token) in work.items.enumerate() {
+                let row = &mut x[i * cols..(i + 1) * cols];
+                f(token, row);
+                if quantized {
+                    let groups = i * n..(i + 1) * n;
+                    quantize(row, &mut codes[groups.clone()], &mut scales[groups.clone()], &mut sums[groups]);
+                }
+            }
+        });
+    }
+
+    /// The floats of `tokens` rows of `cols`, to be written; [`Batch::quantize`] must follow.
+    pub(crate) fn floats(&mut self, tokens: usize, cols: usize) -> &mut [f32] {
+        (self.tokens, self.cols) = (tokens, cols);
+        &mut self.x[..tokens * cols]
+    }
+
+    /// Brings the codes up to the floats.
+    pub(crate) fn quantize(&mut self, cx: &mut Cx) {
+        if !self.quantized {
+            return;
+        }
+        let (tokens, cols, n) = (self.tokens, self.cols, self.cols.div_ceil(GROUP));
+        let (x, quantize) = (&self.x, cx.kernels.quantize);
+        let out = (
+            Blocks::new(&mut self.codes[..tokens * n], n),
+            Blocks::new(&mut self.scales[..tokens * n], n),
+            Blocks::new(&mut self.sums[..tokens * n], n),
+        );
+        cx.team.run(tokens, cols * 8, out, |work, (codes, scales, sums)| {
+            for (i, token) in work.items.enumerate() {
+                let groups = i * n..(i + 1) * n;
+                let row = &x[token * cols..(token + 1) * cols];
+                quantize(row, &mut codes[groups.clone()], &mut scales[groups.clone()], &mut sums[groups]);
+            }
+        });
+    }
+
+    /// The current rows for a team to write, cut by 32 columns: floats and, where they are kept, codes. Each part makes its
+    /// own codes by [`quantize_columns`].
+    pub(crate) fn groups(&mut self, tokens: usize, cols: usize) -> GroupColumns<'_> {
+        (self.tokens, self.cols) = (tokens, cols);
+        let n = if self.quantized { cols.div_ceil(GROUP) } else { 0 };
+        let strip = Strip::new(&mut self.x[..tokens * cols], tokens, cols);
+        (
+            Columns::new(strip, GROUP),
+            Columns::new(Strip::new(&mut self.codes[..tokens * n], tokens, n), 1),
+            Columns::new(Strip::new(&mut self.scales[..tokens * n], tokens, n), 1),
+            Columns::new(Strip::new(&mut self.sums[..tokens * n], tokens, n), 1),
+        )
+    }
+}
+
+/// What [`Batch::groups`] gives: floats, codes, scales, sums.
+pub(crate) type GroupColumns<'a> = (Columns<'a>, Columns<'a, [i8; GROUP]>, Columns<'a>, Columns<'a, i32>);
+
+/// A thread's part of [`GroupColumns`].
+pub(crate) type GroupStrips<'a> = (Strip<'a>, Strip<'a, [i8; GROUP]>, Strip<'a>, Strip<'a, i32>);
+
+/// Codes of one row of a part, after its floats are written.
+pub(crate) fn quantize_columns(kernels: &Kernels, part: &mut GroupStrips, row: usize) {
+    let (x, codes, scales, sums) = part;
+    if codes.width() > 0 {
+        (kernels.quantize)(x.row(row), codes.row(row), scales.row(row), sums.row(row));
+    }
+}

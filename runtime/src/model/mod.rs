@@ -1,0 +1,229 @@
+//! A model: an open file, and where in it each block finds its weights.
+
+mod gru;
+mod lstm;
+mod norm;
+mod recurrent;
+mod rnn;
+mod rope;
+mod transformer;
+
+use crate::batch::Cx;
+use crate::error::Error;
+use crate::linear::{Linear, Vector};
+use crate::session::SessionOptions;
+use crate::state::{BlockState, Plan, State, Workspace};
+use gru::Gru;
+use lstm::Lstm;
+use norm::Norm;
+use rnn::Rnn;
+use rope::{Rope, Sinusoidal};
+use siskin_format::config::Position;
+use siskin_format::{BlockConfig, File, ModelConfig, OpenOptions};
+use std::path::Path;
+use transformer::Transformer;
+
+#[derive(Clone, Debug)]
+enum Block {
+    Rnn(Rnn),
+    Gru(Gru),
+    Lstm(Lstm),
+    Transformer(Box<Transformer>),
+}
+
+/// What is added to the embedding.
+#[derive(Clone, Debug)]
+enum Positions {
+    /// Nothing: no positions, or rotary ones inside the blocks.
+    None,
+    /// `[context, d_model]`.
+    Learned(Linear),
+    Sinusoidal(Sinusoidal),
+}
+
+/// An immutable model, shared by any number of sessions. Weights stay where the file has them, mapped or in memory.
+#[derive(Debug)]
+pub struct Model {
+    file: File,
+    embed: Linear, // [vocab_size, d_model]
+    positions: Positions,
+    ropes: Vec<Rope>, // one per head width
+    blocks: Vec<Block>,
+    final_norm: Norm,
+    head: Linear, // [vocab_size, width]
+    quantized: bool,
+}
+
+impl Model {
+    /// Maps and checks the file at `path`. The weights are not read until they are used.
+    ///
+    /// # Errors
+    /// [`Error::Format`] with what is wrong about the file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+        Model::from_file(File::open(path, &OpenOptions::default())?)
+    }
+
+    /// A model in memory.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Model, Error> {
+        Model::from_file(File::from_bytes(bytes)?)
+    }
+
+    /// The model of an open file.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when the file lacks a tensor of its own config, which an opened file never does.
+    pub fn from_file(file: File) -> Result<Model, Error> {
+        let config = file.config();
+        let embed = Linear::load(&file, "embed.weight", None)?;
+        let positions = match config.position {
+            Position::Learned => Positions::Learned(Linear::load(&file, "position.weight", None)?),
+            Position::Sinusoidal => Positions::Sinusoidal(Sinusoidal::new(config.d_model)),
+            Position::None | Position::Rope { .. } => Positions::None,
+        };
+        let mut ropes = Vec::new();
+        let mut blocks = Vec::new();
+        let mut width = config.d_model;
+        for (index, block) in config.blocks.iter().enumerate() {
+            blocks.push(Block::load(&file, config, index, block, width, &mut ropes)?);
+            width = block.output_width(width);
+        }
+        let head_bias = Vector::load_if(&file, "head.bias", config.head_bias)?;
+        let head = match config.tied_head {
+            true => embed.with_bias(head_bias),
+            false => Linear::load(&file, "head.weight", None)?.with_bias(head_bias),
+        };
+        let final_norm = Norm::load(&file, config, "final_norm", config.final_norm)?;
+        let quantized = head.is_quantized() || blocks.iter().any(Block::is_quantized);
+        Ok(Model { embed, positions, ropes, blocks, final_norm, head, quantized, file })
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &ModelConfig {
+        self.file.config()
+    }
+
+    /// The file: tokenizer, receipt, tensors.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Bytes that a session with these options allocates, besides the stacks of its threads.
+    ///
+    /// # Errors
+    /// As [`crate::Session::new`], of which it makes the same checks but allocates nothing.
+    pub fn session_bytes(&self, options: &SessionOptions) -> Result<usize, Error> {
+        self.plan(options).map(|plan| plan.bytes)
+    }
+
+    pub(crate) fn plan(&self, options: &SessionOptions) -> Result<Plan, Error> {
+        let config = self.config();
+        let ctx = options.ctx.unwrap_or(config.context);
+        if config.has_attention() && !(1..=config.context).contains(&ctx) {
+            return Err(Error::Context { asked: ctx, max: config.context });
+        }
+        let plan = Plan::new(config, self.quantized, ctx, options.batch.max(1), options.n_threads());
+        plan.filter(|plan| plan.bytes <= isize::MAX as usize).ok_or(Error::OutOfMemory { bytes: usize::MAX })
+    }
+
+    /// Runs `tokens`, at most a batch of them, through embedding and blocks, and moves the state on. Prompt and decoding are
+    /// the same call; the last block's output is left in `ws.x` `[tokens, width]`.
+    pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, state: &mut State, tokens: &[u32]) {
+        self.embed(cx, ws, tokens);
+        for (rope, angles) in self.ropes.iter().zip(&mut ws.angles) {
+            for (t, angles) in angles.chunks_exact_mut(rope.head_dim).take(tokens.len()).enumerate() {
+                rope.angles(cx.position + t, angles);
+            }
+        }
+        for (block, state) in self.blocks.iter().zip(&mut state.blocks) {
+            match (block, state) {
+                (Block::Rnn(rnn), BlockState::Hidden(h)) => rnn.forward(cx, ws, h),
+                (Block::Gru(gru), BlockState::Hidden(h)) => gru.forward(cx, ws, h),
+                (Block::Lstm(lstm), BlockState::Lstm { h, c }) => lstm.forward(cx, ws, h, c),
+                (Block::Transformer(block), BlockState::Cache(cache)) => block.forward(cx, ws, cache),
+                _ => unreachable!("states are made from the config that the blocks were made from"),
+            }
+        }
+        state.position += tokens.len();
+    }
+
+    /// Token embedding and position: `ws.x` `[tokens, d_model]`.
+    fn embed(&self, cx: &mut Cx, ws: &mut Workspace, tokens: &[u32]) {
+        let embed = self.embed.matrix(cx.weights);
+        let d_model = embed.cols;
+        for (t, token) in tokens.iter().enumerate() {
+            let x = &mut ws.x[t * d_model..(t + 1) * d_model];
+            embed.read_row(*token as usize, x);
+            match &self.positions {
+                Positions::None => {}
+                Positions::Learned(table) => {
+                    let p = &mut ws.y[..d_model];
+                    table.matrix(cx.weights).read_row(cx.position + t, p);
+                    for (x, p) in x.iter_mut().zip(p) {
+                        *x += *p;
+                    }
+                }
+                Positions::Sinusoidal(sinusoidal) => sinusoidal.add(cx.position + t, x),
+            }
+        }
+    }
+
+    /// Logits of tokens `start..start + n` of the pass that [`Model::forward`] just made, n at most the plan's head batch.
+    pub(crate) fn logits<'w>(&self, cx: &mut Cx, ws: &'w mut Workspace, start: usize, n: usize) -> &'w [f32] {
+        let (width, cap, softcap) = (self.head_width(), self.config().logit_softcap, cx.kernels.softcap);
+        let logits = &mut ws.logits[..n * self.head.rows()];
+        self.final_norm.rows(cx, &ws.x[start * width..(start + n) * width], width, &mut ws.a);
+        match cap > 0.0 {
+            true => self.head.forward_then(cx, &ws.a.input(), logits, |row| softcap(cap, row)),
+            false => self.head.forward(cx, &ws.a.input(), logits),
+        }
+        logits
+    }
+
+    fn head_width(&self) -> usize {
+        self.head.cols()
+    }
+}
+
+impl Block {
+    fn load(
+        file: &File,
+        config: &ModelConfig,
+        index: usize,
+        block: &BlockConfig,
+        width: usize,
+        ropes: &mut Vec<Rope>,
+    ) -> Result<Block, Error> {
+        Ok(match block {
+            BlockConfig::Rnn(rnn) => Block::Rnn(Rnn::load(file, config, index, rnn, width)?),
+            BlockConfig::Gru(gru) => Block::Gru(Gru::load(file, config, index, gru, width)?),
+            BlockConfig::Lstm(lstm) => Block::Lstm(Lstm::load(file, config, index, lstm, width)?),
+            BlockConfig::Transformer(t) => {
+                let rope = match config.position {
+                    Position::Rope { theta } => Some(rope_index(ropes, t.head_dim, theta)),
+                    _ => None,
+                };
+                Block::Transformer(Box::new(Transformer::load(file, config, index, t, width, rope)?))
+            }
+        })
+    }
+
+    fn is_quantized(&self) -> bool {
+        match self {
+            Block::Rnn(rnn) => rnn.cell.is_quantized(),
+            Block::Gru(gru) => gru.cell.is_quantized(),
+            Block::Lstm(lstm) => lstm.cell.is_quantized(),
+            Block::Transformer(block) => block.is_quantized(),
+        }
+    }
+}
+
+/// Blocks of the same head width share their angles. The order is that of [`Plan`]: first use first.
+fn rope_index(ropes: &mut Vec<Rope>, head_dim: usize, theta: f32) -> usize {
+    ropes.iter().position(|rope| rope.head_dim == head_dim).unwrap_or_else(|| {
+        ropes.push(Rope::new(head_dim, theta));
+        ropes.len() - 1
+    })
+}

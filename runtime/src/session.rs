@@ -1,0 +1,209 @@
+//! One conversation with a model: its state, its buffers, its threads.
+
+use crate::batch::Cx;
+use crate::error::Error;
+use crate::kernels::team::MAX_THREADS;
+use crate::kernels::{Isa, Kernels, Team, math};
+use crate::model::Model;
+use crate::state::{Plan, State, Workspace};
+use std::sync::Arc;
+
+/// How to make a [`Session`].
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Positions that a model with attention can hold; the model's own context when absent. Models without attention have
+    /// no limit and ignore it.
+    pub ctx: Option<usize>,
+    /// Threads, the caller's included; all of the machine's when absent.
+    pub threads: Option<usize>,
+    /// Most tokens of a prompt that are computed together. More is faster up to some dozens and takes memory in
+    /// proportion; results do not depend on it.
+    pub batch: usize,
+    /// Most bytes that the session may allocate; no limit of its own when absent.
+    pub max_bytes: Option<usize>,
+    /// Instruction set; the best of this CPU, or what `SISKIN_ISA` says, when absent. Results do not depend on it.
+    pub isa: Option<Isa>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        SessionOptions { ctx: None, threads: None, batch: 64, max_bytes: None, isa: None }
+    }
+}
+
+impl SessionOptions {
+    /// The number of threads, at least 1 and at most [`MAX_THREADS`].
+    pub fn n_threads(&self) -> usize {
+        let machine = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        self.threads.unwrap_or_else(machine).clamp(1, MAX_THREADS)
+    }
+}
+
+/// A model's state and everything a step needs. After [`Session::new`], a step allocates nothing.
+pub struct Session {
+    model: Arc<Model>,
+    kernels: &'static Kernels,
+    team: Team,
+    ws: Workspace,
+    state: State,
+    plan: Plan,
+    /// Positions that a model with attention can hold.
+    ctx: Option<usize>,
+}
+
+impl Session {
+    /// Allocates a session's memory and starts its threads.
+    ///
+    /// # Errors
+    /// [`Error::Context`] for a context that the model does not have, [`Error::Budget`] and
+    /// [`Error::OutOfMemory`] before anything is allocated or when the system refuses, [`Error::Isa`] for an instruction
+    /// set that this CPU lacks, [`Error::Threads`] when threads cannot be started.
+    pub fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Session, Error> {
+        let plan = model.plan(options)?;
+        if let Some(max) = options.max_bytes.filter(|max| plan.bytes > *max) {
+            return Err(Error::Budget { needed: plan.bytes, max });
+        }
+        let isa = options.isa.map_or_else(Isa::detect, Ok)?;
+        let kernels = isa.kernels().ok_or_else(|| Error::Isa { name: isa.name().to_string() })?;
+        let ws = Workspace::new(&plan)?;
+        let state = State::new(model.config(), &plan)?;
+        let team = Team::new(options.n_threads(), plan.scratch).map_err(Error::Threads)?;
+        let config = model.config();
+        let ctx = config.has_attention().then(|| options.ctx.unwrap_or(config.context));
+        Ok(Session { model, kernels, team, ws, state, plan, ctx })
+    }
+
+    /// Feeds `tokens`, a whole prompt or a single one, and returns the logits that follow the last, `[vocab_size]`.
+    ///
+    /// # Errors
+    /// [`Error::NoTokens`], [`Error::Token`] for an id outside the vocabulary, [`Error::ContextFull`] when a model with
+    /// attention has no room for all of them. The state is then unchanged.
+    pub fn forward(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
+        self.check(tokens)?;
+        let mut last = 0;
+        for piece in tokens.chunks(self.plan.batch) {
+            self.pass(piece);
+            last = piece.len() - 1;
+        }
+        let (mut cx, ws, model) = self.cx(0);
+        Ok(model.logits(&mut cx, ws, last, 1))
+    }
+
+    /// Feeds `tokens` and calls `f(i, logits)` with the logits that follow each of them. Memory does not grow with the
+    /// number of tokens.
+    ///
+    /// # Errors
+    /// As [`Session::forward`].
+    pub fn forward_each(&mut self, tokens: &[u32], mut f: impl FnMut(usize, &[f32])) -> Result<(), Error> {
+        self.check(tokens)?;
+        let (head_batch, vocab_size) = (self.plan.head_batch, self.plan.vocab_size);
+        let mut first = 0;
+        for piece in tokens.chunks(self.plan.batch) {
+            self.pass(piece);
+            for start in (0..piece.len()).step_by(head_batch) {
+                let n = head_batch.min(piece.len() - start);
+                let (mut cx, ws, model) = self.cx(0);
+                let logits = model.logits(&mut cx, ws, start, n);
+                for (i, logits) in logits.chunks_exact(vocab_size).enumerate() {
+                    f(first + start + i, logits);
+                }
+            }
+            first += piece.len();
+        }
+        Ok(())
+    }
+
+    /// Forgets all tokens; the memory stays.
+    pub fn reset(&mut self) {
+        self.state.reset();
+    }
+
+    /// Tokens fed so far.
+    pub fn position(&self) -> usize {
+        self.state.position
+    }
+
+    /// Positions that the session can hold; `None` for a model without attention, which has no limit.
+    pub fn context(&self) -> Option<usize> {
+        self.ctx
+    }
+
+    /// Tokens that still fit; `None` without limit.
+    pub fn remaining(&self) -> Option<usize> {
+        self.ctx.map(|ctx| ctx - self.state.position)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The instruction set whose kernels run.
+    pub fn isa(&self) -> Isa {
+        self.kernels.isa
+    }
+
+    /// Threads, the caller's included.
+    pub fn n_threads(&self) -> usize {
+        self.team.n_threads()
+    }
+
+    /// Bytes that the session allocated, besides the stacks of its threads.
+    pub fn bytes(&self) -> usize {
+        self.plan.bytes
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+        if tokens.is_empty() {
+            return Err(Error::NoTokens);
+        }
+        let vocab_size = self.model.config().vocab_size;
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            return Err(Error::Token { token, vocab_size });
+        }
+        match self.ctx {
+            Some(ctx) if tokens.len() > ctx - self.state.position => {
+                Err(Error::ContextFull { position: self.state.position, tokens: tokens.len(), ctx })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn cx(&mut self, tokens: usize) -> (Cx<'_>, &mut Workspace, &Model) {
+        let Session { model, kernels, team, ws, state, .. } = self;
+        let cx = Cx { weights: model.file().bytes(), kernels, team, tokens, position: state.position };
+        (cx, ws, model)
+    }
+
+    /// One batch through the blocks.
+    fn pass(&mut self, tokens: &[u32]) {
+        let Session { model, kernels, team, ws, state, .. } = self;
+        let weights = model.file().bytes();
+        let mut cx = Cx { weights, kernels, team, tokens: tokens.len(), position: state.position };
+        model.forward(&mut cx, ws, state, tokens);
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("isa", &self.isa())
+            .field("n_threads", &self.n_threads())
+            .field("position", &self.position())
+            .field("context", &self.context())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Natural logarithm of the probability that `logits` give to `token`: `x - max - ln(sum e^(x - max))`.
+///
+/// # Panics
+/// When `token` is not an index of `logits`.
+pub fn log_prob(logits: &[f32], token: usize) -> f64 {
+    // Every instruction set gives the same bits, so a wrong SISKIN_ISA, which the session has reported, changes nothing.
+    let isa = Isa::detect().unwrap_or(Isa::Scalar);
+    let kernels = isa.kernels().or(Isa::Scalar.kernels()).expect("scalar kernels always run");
+    let max = (kernels.max)(logits);
+    let sum = (kernels.sum_exp)(logits, max);
+    logits[token] as f64 - max as f64 - math::ln_f64(sum as f64)
+}

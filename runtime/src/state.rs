@@ -1,0 +1,245 @@
+//! The memory of a session: what a model remembers between steps, and the buffers of a step. Everything is counted before
+//! it is allocated, and allocated before the first step.
+
+use crate::batch::{Batch, filled};
+use crate::error::Error;
+use crate::kernels::simd::LANES;
+use half::f16;
+use siskin_format::config::Position;
+use siskin_format::{BlockConfig, ModelConfig};
+
+/// Sizes of everything that a session allocates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Positions of the caches, a multiple of 8; 0 without attention.
+    capacity: usize,
+    /// Tokens of one pass.
+    pub(crate) batch: usize,
+    /// Tokens whose logits are made in one product.
+    pub(crate) head_batch: usize,
+    quantized: bool,
+    width: usize,
+    a: usize,
+    b: usize,
+    q: usize,
+    kv: usize,
+    gate: usize,
+    gx: usize,
+    angles: Vec<usize>,
+    /// Tokens of the model.
+    pub(crate) vocab_size: usize,
+    /// Floats of scratch of each thread.
+    pub(crate) scratch: usize,
+    /// Bytes of everything, without the stacks of threads.
+    pub(crate) bytes: usize,
+}
+
+/// Elements of one block's state.
+fn state_len(block: &BlockConfig, capacity: usize) -> Option<(usize, usize)> {
+    match block {
+        BlockConfig::Rnn(rnn) => Some((rnn.cell.hidden, 0)),
+        BlockConfig::Gru(gru) => Some((gru.hidden, 0)),
+        BlockConfig::Lstm(lstm) => Some((2 * lstm.hidden, 0)),
+        BlockConfig::Transformer(t) => {
+            let k = (capacity / LANES).checked_mul(t.head_dim)?.checked_mul(t.n_kv_heads)?;
+            let v = t.head_dim.div_ceil(LANES).checked_mul(capacity)?.checked_mul(t.n_kv_heads)?;
+            Some((0, k.checked_add(v)?))
+        }
+    }
+}
+
+impl Plan {
+    /// The plan for `ctx` positions, passes of at most `batch` tokens and `threads` threads; `None` when a size
+    /// cannot be counted.
+    pub(crate) fn new(
+        config: &ModelConfig,
+        quantized: bool,
+        ctx: usize,
+        batch: usize,
+        threads: usize,
+    ) -> Option<Plan> {
+        let capacity = if config.has_attention() { ctx.checked_next_multiple_of(LANES)? } else { 0 };
+        let widths = config.widths();
+        let width = widths.iter().copied().max().unwrap_or(0);
+        let (mut b, mut q, mut kv, mut gate, mut gx, mut scratch) = (0, 0, 0, 0, 0, capacity);
+        let (mut state_floats, mut state_halfs) = (0usize, 0usize);
+        let mut angles = Vec::new();
+        for block in &config.blocks {
+            let (floats, halfs) = state_len(block, capacity)?;
+            state_floats = state_floats.checked_add(floats)?;
+            state_halfs = state_halfs.checked_add(halfs)?;
+            match block {
+                BlockConfig::Transformer(t) => {
+                    let q_width = t.n_heads.checked_mul(t.head_dim)?;
+                    (b, q) = (q_width.max(t.d_ff).max(b), q_width.max(q));
+                    kv = kv.max(t.n_kv_heads.checked_mul(t.head_dim)?);
+                    (gate, scratch) = (gate.max(t.d_ff), scratch.max(t.head_dim));
+                    if matches!(config.position, Position::Rope { .. }) && !angles.contains(&t.head_dim) {
+                        angles.push(t.head_dim);
+                    }
+                }
+                recurrent => {
+                    let hidden = recurrent.recurrent()?.hidden;
+                    let gates = gates(recurrent);
+                    (b, gx) = (b.max(hidden), gx.max(gates * hidden));
+                }
+            }
+        }
+        let mut plan = Plan {
+            capacity,
+            batch,
+            head_batch: batch.min(4),
+            quantized,
+            width,
+            a: width,
+            b,
+            q,
+            kv,
+            gate,
+            gx,
+            angles,
+            vocab_size: config.vocab_size,
+            scratch,
+            bytes: 0,
+        };
+        plan.bytes = plan.count(threads, state_floats, state_halfs)?;
+        Some(plan)
+    }
+
+    fn count(&self, threads: usize, state_floats: usize, state_halfs: usize) -> Option<usize> {
+        let angles: usize = self.angles.iter().sum();
+        let per_token = [2 * self.width, self.q, 2 * self.kv, self.gate, self.gx, angles];
+        let mut floats = per_token.iter().sum::<usize>().checked_mul(self.batch)?;
+        floats = floats.checked_add(self.gx)?.checked_add(self.vocab_size.checked_mul(self.head_batch)?)?;
+        floats = floats.checked_add(state_floats)?.checked_add(threads.checked_mul(self.scratch)?)?;
+        let batches = Batch::bytes(self.batch, self.a, self.quantized)?.checked_add(Batch::bytes(
+            self.batch,
+            self.b,
+            self.quantized,
+        )?)?;
+        let halfs = state_halfs.checked_mul(size_of::<[f16; LANES]>())?;
+        floats.checked_mul(4)?.checked_add(batches)?.checked_add(halfs)
+    }
+}
+
+/// Gates of a recurrent block.
+fn gates(block: &BlockConfig) -> usize {
+    match block {
+        BlockConfig::Lstm(_) => 4,
+        BlockConfig::Gru(_) => 3,
+        _ => 1,
+    }
+}
+
+/// Keys and values of one block, f16 (see [`crate::kernels::HeadCache`] for the order within a head).
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    pub(crate) k: Vec<[f16; LANES]>, // [n_kv_heads][capacity / 8][head_dim]
+    pub(crate) v: Vec<[f16; LANES]>, // [n_kv_heads][ceil(head_dim / 8)][capacity]
+    pub(crate) capacity: usize,
+}
+
+impl Cache {
+    /// Elements of `k` that belong to one head.
+    pub(crate) fn k_unit(&self, head_dim: usize) -> usize {
+        self.capacity / LANES * head_dim
+    }
+
+    /// Elements of `v` that belong to one head.
+    pub(crate) fn v_unit(&self, head_dim: usize) -> usize {
+        head_dim.div_ceil(LANES) * self.capacity
+    }
+}
+
+/// What one block remembers.
+#[derive(Clone, Debug)]
+pub(crate) enum BlockState {
+    /// Output of an Elman or GRU block, `[hidden]`.
+    Hidden(Vec<f32>),
+    /// Output and cell of an LSTM block, `[hidden]` each.
+    Lstm { h: Vec<f32>, c: Vec<f32> },
+    /// Keys and values of a Transformer block.
+    Cache(Cache),
+}
+
+/// What a model remembers of the tokens so far.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// Tokens so far.
+    pub(crate) position: usize,
+    pub(crate) blocks: Vec<BlockState>,
+}
+
+impl State {
+    pub(crate) fn new(config: &ModelConfig, plan: &Plan) -> Result<State, Error> {
+        let mut blocks = Vec::new();
+        for block in &config.blocks {
+            blocks.push(match block {
+                BlockConfig::Rnn(rnn) => BlockState::Hidden(filled(rnn.cell.hidden, 0.0)?),
+                BlockConfig::Gru(gru) => BlockState::Hidden(filled(gru.hidden, 0.0)?),
+                BlockConfig::Lstm(lstm) => {
+                    BlockState::Lstm { h: filled(lstm.hidden, 0.0)?, c: filled(lstm.hidden, 0.0)? }
+                }
+                BlockConfig::Transformer(t) => {
+                    let mut cache = Cache { k: Vec::new(), v: Vec::new(), capacity: plan.capacity };
+                    cache.k = filled(t.n_kv_heads * cache.k_unit(t.head_dim), [f16::ZERO; LANES])?;
+                    cache.v = filled(t.n_kv_heads * cache.v_unit(t.head_dim), [f16::ZERO; LANES])?;
+                    BlockState::Cache(cache)
+                }
+            });
+        }
+        Ok(State { position: 0, blocks })
+    }
+
+    /// Forgets everything. Caches keep their bytes, which no position reads before it is written again.
+    pub(crate) fn reset(&mut self) {
+        self.position = 0;
+        for block in &mut self.blocks {
+            match block {
+                BlockState::Hidden(h) => h.fill(0.0),
+                BlockState::Lstm { h, c } => {
+                    h.fill(0.0);
+                    c.fill(0.0);
+                }
+                BlockState::Cache(_) => {}
+            }
+        }
+    }
+}
+
+/// Buffers of a step, reused by every block.
+pub(crate) struct Workspace {
+    pub(crate) x: Vec<f32>,           // [tokens, width]: what flows from block to block
+    pub(crate) y: Vec<f32>,           // [tokens, width]: what a block makes of it
+    pub(crate) a: Batch,              // [tokens, width]: a block's input after its norm
+    pub(crate) b: Batch, // [tokens, q_width | d_ff] or [1, hidden]: what the second product reads
+    pub(crate) q: Vec<f32>, // [tokens, n_heads * head_dim]
+    pub(crate) k: Vec<f32>, // [tokens, n_kv_heads * head_dim]
+    pub(crate) v: Vec<f32>, // [tokens, n_kv_heads * head_dim]
+    pub(crate) gate: Vec<f32>, // [tokens, d_ff]
+    pub(crate) gx: Vec<f32>, // [tokens, gates * hidden]
+    pub(crate) gh: Vec<f32>, // [gates * hidden]
+    pub(crate) angles: Vec<Vec<f32>>, // per head width: [tokens, head_dim], cosines then sines
+    pub(crate) logits: Vec<f32>, // [head_batch, vocab_size]
+}
+
+impl Workspace {
+    pub(crate) fn new(plan: &Plan) -> Result<Workspace, Error> {
+        let n = plan.batch;
+        let angles = plan.angles.iter().map(|head_dim| filled(n * head_dim, 0.0));
+        Ok(Workspace {
+            x: filled(n * plan.width, 0.0)?,
+            y: filled(n * plan.width, 0.0)?,
+            a: Batch::new(n, plan.a, plan.quantized)?,
+            b: Batch::new(n, plan.b, plan.quantized)?,
+            q: filled(n * plan.q, 0.0)?,
+            k: filled(n * plan.kv, 0.0)?,
+            v: filled(n * plan.kv, 0.0)?,
+            gate: filled(n * plan.gate, 0.0)?,
+            gx: filled(n * plan.gx, 0.0)?,
+            gh: filled(plan.gx, 0.0)?,
+            angles: angles.collect::<Result<_, _>>()?,
+            logits: filled(plan.head_batch * plan.vocab_size, 0.0)?,
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! A decode step allocates nothing, on any thread, for every family.
+
+// A global allocator cannot be written without it.
+#![allow(unsafe_code)]
+
+mod common;
+
+use siskin::{Session, SessionOptions};
+use siskin_format::DType;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, data: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(data, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(data, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test function, so that no other test allocates meanwhile.
+#[test]
+fn a_step_allocates_nothing() {
+    for (name, config) in common::models() {
+        for dtype in DType::ALL {
+            let model = common::model(&config, dtype, 1);
+            for threads in [1, 2] {
+                let options = SessionOptions { threads: Some(threads), ..SessionOptions::default() };
+                let before = CALLS.load(Ordering::Relaxed);
+                let mut session = Session::new(model.clone(), &options).unwrap();
+                assert!(CALLS.load(Ordering::Relaxed) > before, "the counter counts");
+                // Threads allocate while they start; let them come to rest.
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                let before = CALLS.load(Ordering::Relaxed);
+                session.forward(&[1, 2, 3, 4, 5, 6, 7]).unwrap();
+                for token in 0..40 {
+                    session.forward(&[token]).unwrap();
+                }
+                session.forward_each(&[9; 20], |_, _| ()).unwrap();
+                session.reset();
+                session.forward(&[0]).unwrap();
+                let calls = CALLS.load(Ordering::Relaxed) - before;
+                assert_eq!(calls, 0, "{name} {dtype} with {threads} threads");
+            }
+        }
+    }
+}
