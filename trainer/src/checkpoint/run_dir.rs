@@ -189,7 +189,7 @@ fn load_latest(run: &Path, set_aside: bool) -> Result<Option<Loaded>> {
             Ok(checkpoint) => return Ok(Some(Loaded { checkpoint, path, passed_over })),
             Err(e) => {
                 if set_aside && matches!(e, Error::Checkpoint { .. }) {
-                    let aside = path.with_added_extension("damaged");
+                    let aside = path.with_extension("ckpt.damaged");
                     fs::rename(&path, &aside).map_err(Error::io("rename", &path))?;
                 }
                 passed_over.push(e.to_string());
