@@ -18,6 +18,7 @@ pub mod rng;
 pub mod settings;
 pub mod tape;
 pub mod tensor;
+pub mod tokenizer;
 pub mod train;
 
 pub use error::{Error, Result};
