@@ -5,6 +5,8 @@
 //! a shard, a few windows at a time go through the tape, so that what they need stays in the core's cache and memory does
 //! not grow with the batch.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -64,7 +66,6 @@ struct Part<T> {
 /// What one core works with.
 #[derive(Debug)]
 struct Shard<T> {
-    tape: Tape<T>,
     gradient: Vec<T>, // as long as the parameters
     moments: Vec<T>,  // as long as the store's buffers
     parts: Vec<Part<T>>,
@@ -75,8 +76,27 @@ struct Shard<T> {
 #[derive(Debug)]
 pub struct DataParallel<T> {
     shards: Vec<Shard<T>>,
+    tapes: Tapes<T>,
     batch: usize,
     threads: rayon::ThreadPool,
+}
+
+/// Tapes that no shard uses at the moment: as many as threads, however many shards take turns on them.
+#[derive(Debug)]
+struct Tapes<T>(Mutex<Vec<Tape<T>>>);
+
+impl<T: Float> Tapes<T> {
+    /// Runs `work` with a tape that nobody else has.
+    fn lend<R>(&self, work: impl FnOnce(&mut Tape<T>) -> R) -> R {
+        let mut tape = self.lock().pop().unwrap_or_default();
+        let result = work(&mut tape);
+        self.lock().push(tape);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Tape<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<T: Float> DataParallel<T> {
@@ -96,7 +116,7 @@ impl<T: Float> DataParallel<T> {
         let bounds = |s: usize| s * batch / shards;
         let shards =
             (0..shards).map(|s| Shard::new(model, bounds(s)..bounds(s + 1), division.windows)).collect();
-        Ok(DataParallel { shards, batch, threads: pool })
+        Ok(DataParallel { shards, tapes: Tapes(Mutex::new(Vec::new())), batch, threads: pool })
     }
 
     /// Trains on a batch as far as the gradient of its mean loss, which [`DataParallel::gradient`] then gives; moves the
@@ -114,12 +134,11 @@ impl<T: Float> DataParallel<T> {
         assert_eq!(batch.batch, self.batch, "windows of a batch");
         let counted = batch.counted();
         let scale = T::from_f64(1.0 / counted.max(1) as f64);
-        let (shards, values) = (&mut self.shards, &*store);
+        let (shards, tapes, values) = (&mut self.shards, &self.tapes, &*store);
         self.threads.install(|| {
-            shards
-                .par_iter_mut()
-                .with_max_len(1)
-                .for_each(|shard| shard.train(model, values, batch, noise, scale));
+            shards.par_iter_mut().with_max_len(1).for_each(|shard| {
+                tapes.lend(|tape| shard.train(tape, model, values, batch, noise, scale));
+            });
             sum_tree(shards);
         });
         self.update_statistics(store);
@@ -137,9 +156,11 @@ impl<T: Float> DataParallel<T> {
     /// As [`DataParallel::step`].
     pub fn evaluate(&mut self, model: &Model<T>, store: &ParamStore<T>, batch: Batch<'_>) -> Loss {
         assert_eq!(batch.batch, self.batch, "windows of a batch");
-        let shards = &mut self.shards;
+        let (shards, tapes) = (&mut self.shards, &self.tapes);
         self.threads.install(|| {
-            shards.par_iter_mut().with_max_len(1).for_each(|shard| shard.evaluate(model, store, batch));
+            shards.par_iter_mut().with_max_len(1).for_each(|shard| {
+                tapes.lend(|tape| shard.evaluate(tape, model, store, batch));
+            });
         });
         Loss { sum: self.sum(), counted: batch.counted() }
     }
@@ -166,8 +187,9 @@ impl<T: Float> DataParallel<T> {
 
     /// Bytes of tapes and gradients.
     pub fn bytes(&self) -> usize {
-        let shard = |s: &Shard<T>| s.tape.bytes() + (s.gradient.len() + s.moments.len()) * size_of::<T>();
-        self.shards.iter().map(shard).sum()
+        let shard = |s: &Shard<T>| (s.gradient.len() + s.moments.len()) * size_of::<T>();
+        let tapes: usize = self.tapes.lock().iter().map(Tape::bytes).sum();
+        tapes + self.shards.iter().map(shard).sum::<usize>()
     }
 
     /// The threads that the shards run on, for an optimiser to use too.
@@ -217,7 +239,6 @@ impl<T: Float> Shard<T> {
             Part { first: bound(p), windows: n, training, evaluation }
         };
         Shard {
-            tape: Tape::new(),
             gradient: vec![T::ZERO; model.param_layout().len()],
             moments: vec![T::ZERO; model.param_layout().buffers_len()],
             parts: (0..n_parts).map(part).collect(),
@@ -225,7 +246,15 @@ impl<T: Float> Shard<T> {
         }
     }
 
-    fn train(&mut self, model: &Model<T>, store: &ParamStore<T>, batch: Batch<'_>, noise: Noise, scale: T) {
+    fn train(
+        &mut self,
+        tape: &mut Tape<T>,
+        model: &Model<T>,
+        store: &ParamStore<T>,
+        batch: Batch<'_>,
+        noise: Noise,
+        scale: T,
+    ) {
         self.gradient.fill(T::ZERO);
         self.moments.fill(T::ZERO);
         self.loss = 0.0;
@@ -233,15 +262,15 @@ impl<T: Float> Shard<T> {
             let noise = Noise { part: part.first as u64, ..noise };
             let grads = Gradients { flat: &mut self.gradient, moments: &mut self.moments };
             let (state, rows) = (&mut part.training, cut(batch, part.first, part.windows));
-            self.loss += model.loss_and_gradient(&mut self.tape, store, grads, rows, state, noise, scale);
+            self.loss += model.loss_and_gradient(tape, store, grads, rows, state, noise, scale);
         }
     }
 
-    fn evaluate(&mut self, model: &Model<T>, store: &ParamStore<T>, batch: Batch<'_>) {
+    fn evaluate(&mut self, tape: &mut Tape<T>, model: &Model<T>, store: &ParamStore<T>, batch: Batch<'_>) {
         self.loss = 0.0;
         for part in &mut self.parts {
             let rows = cut(batch, part.first, part.windows);
-            self.loss += model.loss(&mut self.tape, store, rows, &mut part.evaluation);
+            self.loss += model.loss(tape, store, rows, &mut part.evaluation);
         }
     }
 }
@@ -309,6 +338,7 @@ mod tests {
         }
     }
 
+    /// On one thread, as with two it is chance whether both are ever busy at once.
     #[test]
     fn buffers_are_reused_from_step_to_step() {
         let config = tiny_gpt();
@@ -316,7 +346,7 @@ mod tests {
         let mut store: ParamStore<f32> = filled(&config, 3).cast();
         let ids = tokens(5 * 6, config.vocab_size, 4);
         let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6 };
-        let mut runner = DataParallel::new(&model, 5, Division { shards: 2, windows: 2 }, 2).unwrap();
+        let mut runner = DataParallel::new(&model, 5, Division { shards: 2, windows: 2 }, 1).unwrap();
         runner.step(&model, &mut store, batch, Noise::NONE);
         let bytes = runner.bytes();
         for _ in 0..3 {

@@ -20,11 +20,14 @@ kernel! {
         for (a, ((u_n, h_prev), h)) in a.chunks_exact_mut(3 * hidden).zip(states) {
             let (r, z_n) = a.split_at_mut(hidden);
             let (z, n) = z_n.split_at_mut(hidden);
-            for j in 0..hidden {
-                r[j] = r[j].sigmoid();
-                z[j] = z[j].sigmoid();
-                n[j] = (n[j] + r[j] * u_n[j]).tanh();
-                h[j] = (T::ONE - z[j]) * n[j] + z[j] * h_prev[j];
+            // One short loop at a time: over six slices at once the compiler cannot rule out that they overlap.
+            r.iter_mut().for_each(|r| *r = r.sigmoid());
+            z.iter_mut().for_each(|z| *z = z.sigmoid());
+            for ((n, &u_n), &r) in n.iter_mut().zip(u_n).zip(&*r) {
+                *n = (*n + r * u_n).tanh();
+            }
+            for (((h, &h_prev), &n), &z) in h.iter_mut().zip(h_prev).zip(&*n).zip(&*z) {
+                *h = (T::ONE - z) * n + z * h_prev;
             }
         }
     }
@@ -36,15 +39,16 @@ kernel! {
         for (a, ((u_n, h_prev), dh)) in a.chunks_exact_mut(3 * hidden).zip(states) {
             let (r, z_n) = a.split_at_mut(hidden);
             let (z, n) = z_n.split_at_mut(hidden);
-            for j in 0..hidden {
-                let dn = dh[j] * (T::ONE - z[j]) * (T::ONE - n[j] * n[j]);
-                let dz = dh[j] * (h_prev[j] - n[j]) * z[j] * (T::ONE - z[j]);
-                dh[j] *= z[j];
-                let dr = dn * u_n[j] * r[j] * (T::ONE - r[j]);
-                u_n[j] = dn * r[j];
-                r[j] = dr;
-                z[j] = dz;
-                n[j] = dn;
+            for (((n, z), dh), &h_prev) in n.iter_mut().zip(z).zip(dh).zip(h_prev) {
+                let dz = *dh * (h_prev - *n) * *z * (T::ONE - *z);
+                *n = *dh * (T::ONE - *z) * (T::ONE - *n * *n);
+                *dh *= *z;
+                *z = dz;
+            }
+            for ((r, u_n), &dn) in r.iter_mut().zip(u_n).zip(&*n) {
+                let dr = dn * *u_n * *r * (T::ONE - *r);
+                *u_n = dn * *r;
+                *r = dr;
             }
         }
     }

@@ -18,13 +18,16 @@ kernel! {
         for (a, ((c_prev, c), h)) in a.chunks_exact_mut(4 * hidden).zip(states) {
             let (i_f, g_o) = a.split_at_mut(2 * hidden);
             let ((i, f), (g, o)) = (i_f.split_at_mut(hidden), g_o.split_at_mut(hidden));
-            for n in 0..hidden {
-                i[n] = i[n].sigmoid();
-                f[n] = f[n].sigmoid();
-                g[n] = g[n].tanh();
-                o[n] = o[n].sigmoid();
-                c[n] = f[n] * c_prev[n] + i[n] * g[n];
-                h[n] = o[n] * c[n].tanh();
+            // One short loop at a time: over seven slices at once the compiler cannot rule out that they overlap.
+            i.iter_mut().for_each(|i| *i = i.sigmoid());
+            f.iter_mut().for_each(|f| *f = f.sigmoid());
+            g.iter_mut().for_each(|g| *g = g.tanh());
+            o.iter_mut().for_each(|o| *o = o.sigmoid());
+            for ((((c, &c_prev), &f), &i), &g) in c.iter_mut().zip(c_prev).zip(&*f).zip(&*i).zip(&*g) {
+                *c = f * c_prev + i * g;
+            }
+            for ((h, &c), &o) in h.iter_mut().zip(&*c).zip(&*o) {
+                *h = o * c.tanh();
             }
         }
     }
@@ -37,15 +40,20 @@ kernel! {
         for (a, ((c_prev, c), (dh, dc))) in a.chunks_exact_mut(4 * hidden).zip(states.zip(gradients)) {
             let (i_f, g_o) = a.split_at_mut(2 * hidden);
             let ((i, f), (g, o)) = (i_f.split_at_mut(hidden), g_o.split_at_mut(hidden));
-            for n in 0..hidden {
-                let tanh_c = c[n].tanh();
-                let d = dc[n] + dh[n] * o[n] * (T::ONE - tanh_c * tanh_c);
-                dc[n] = d * f[n];
-                let (di, dg) = (d * g[n], d * i[n]);
-                i[n] = di * i[n] * (T::ONE - i[n]);
-                f[n] = d * c_prev[n] * f[n] * (T::ONE - f[n]);
-                g[n] = dg * (T::ONE - g[n] * g[n]);
-                o[n] = dh[n] * tanh_c * o[n] * (T::ONE - o[n]);
+            for (((o, dc), &dh), &c) in o.iter_mut().zip(&mut *dc).zip(dh).zip(c) {
+                let tanh_c = c.tanh();
+                *dc += dh * *o * (T::ONE - tanh_c * tanh_c);
+                *o = dh * tanh_c * *o * (T::ONE - *o);
+            }
+            for ((i, g), &dc) in i.iter_mut().zip(g).zip(&*dc) {
+                let (di, dg) = (dc * *g, dc * *i);
+                *i = di * *i * (T::ONE - *i);
+                *g = dg * (T::ONE - *g * *g);
+            }
+            for ((f, dc), &c_prev) in f.iter_mut().zip(dc).zip(c_prev) {
+                let df = *dc * c_prev;
+                *dc *= *f;
+                *f = df * *f * (T::ONE - *f);
             }
         }
     }
