@@ -1,6 +1,9 @@
 //! What can go wrong in the runtime.
 
 use crate::kernels::Isa;
+use crate::sampler::SamplerError;
+use crate::stop::StopError;
+use crate::tokenizer::TokenizerError;
 use std::fmt;
 
 /// An error of the runtime: what was found, what was expected, what to do.
@@ -60,6 +63,37 @@ pub enum Error {
     },
     /// The system refused to start a thread.
     Threads(std::io::Error),
+    /// Sampling options that make no sense, or logits that allow no token.
+    Sampler(SamplerError),
+    /// Stop strings that cannot be looked for.
+    Stop(StopError),
+    /// Text that the vocabulary cannot express.
+    Tokenizer(TokenizerError),
+    /// A golden run that is too long to be repeated.
+    GoldenLength {
+        /// Tokens that it generates.
+        found: u64,
+        /// Most that it may generate.
+        max: u64,
+    },
+}
+
+impl From<SamplerError> for Error {
+    fn from(error: SamplerError) -> Self {
+        Error::Sampler(error)
+    }
+}
+
+impl From<StopError> for Error {
+    fn from(error: StopError) -> Self {
+        Error::Stop(error)
+    }
+}
+
+impl From<TokenizerError> for Error {
+    fn from(error: TokenizerError) -> Self {
+        Error::Tokenizer(error)
+    }
 }
 
 impl From<siskin_format::Error> for Error {
@@ -106,6 +140,12 @@ impl fmt::Display for Error {
                 "the system has no {bytes} bytes for the session; choose a smaller context or batch"
             ),
             Error::Threads(error) => write!(f, "cannot start the session's threads: {error}; ask for fewer"),
+            Error::Sampler(error) => write!(f, "{error}"),
+            Error::Stop(error) => write!(f, "{error}"),
+            Error::Tokenizer(error) => write!(f, "{error}"),
+            Error::GoldenLength { found, max } => {
+                write!(f, "a golden run generates {found} tokens, expected at most {max}")
+            }
         }
     }
 }

@@ -7,10 +7,13 @@
 
 mod batch;
 pub mod error;
+pub mod eval;
+pub mod generate;
 #[allow(unsafe_code)]
 pub mod kernels;
 mod linear;
 pub mod model;
+pub mod replay;
 pub mod sampler;
 pub mod session;
 mod state;
@@ -19,6 +22,8 @@ pub mod stream;
 pub mod tokenizer;
 
 pub use error::Error;
+pub use eval::{EvalOptions, Evaluation, Scorer, evaluate, score};
+pub use generate::{GenerateOptions, Generator, Stop, prompt_tokens, start_token};
 pub use kernels::{Isa, isa_name};
 pub use model::Model;
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
