@@ -1,0 +1,56 @@
+//! From arguments to models and sessions.
+
+use crate::args::{ModelArgs, SessionArgs};
+use crate::out::{Failure, note};
+use siskin::{Model, Session, SessionOptions, Tokenizer};
+use siskin_format::{Error, File, OpenOptions};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Opens the file; the message names it.
+pub fn file(path: &Path, mmap: bool) -> Result<File, Failure> {
+    File::open(path, &OpenOptions { mmap, ..OpenOptions::default() }).map_err(|error| match error {
+        Error::Io { .. } | Error::NotAFile { .. } => Failure::failed(error),
+        error => Failure::Failed(format!("{}: {error}", path.display())),
+    })
+}
+
+/// Opens the model and its tokenizer.
+pub fn model(args: &ModelArgs) -> Result<(Arc<Model>, Arc<Tokenizer>), Failure> {
+    siskin::isa_name()?; // a wrong SISKIN_ISA is said before anything else is done
+    let model = model_of(file(&args.model, !args.no_mmap)?, &args.model)?;
+    let tokenizer = Tokenizer::from_vocab(model.file().vocab())
+        .map_err(|error| Failure::Failed(format!("{}: {error}", args.model.display())))?;
+    Ok((model, Arc::new(tokenizer)))
+}
+
+/// The model of an open file.
+pub fn model_of(file: File, path: &Path) -> Result<Arc<Model>, Failure> {
+    let model = Model::from_file(file);
+    Ok(Arc::new(model.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?))
+}
+
+/// A session, if the machine has the memory for it.
+pub fn session(model: &Arc<Model>, args: &SessionArgs) -> Result<Session, Failure> {
+    if args.ctx.is_some() && !model.config().has_attention() {
+        note("note: --ctx is ignored, a recurrent model has no limit");
+    }
+    let options = SessionOptions {
+        ctx: args.ctx,
+        threads: args.threads,
+        max_bytes: available_memory(),
+        ..SessionOptions::default()
+    };
+    Ok(Session::new(model.clone(), &options)?)
+}
+
+/// Bytes that this process may still take before the system runs short: Linux's own estimate, or the limit of the
+/// control group if that is lower. `None` where neither can be read.
+fn available_memory() -> Option<usize> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: usize = line.split_whitespace().next()?.parse().ok()?;
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(usize::MAX);
+    Some(kilobytes.saturating_mul(1024).min(limit))
+}
