@@ -1,11 +1,16 @@
 //! What is written is what is read: every family, every dtype, mapped, read and in memory.
 
+use siskin_format::config::{
+    Activation, BlockConfig, Ffn, Norm, RecurrentConfig, RnnConfig, TransformerConfig,
+};
 use siskin_format::quant::{self, PackedMatrix};
 use siskin_format::receipt::{Golden, HeldOut, Origin, Source, Training};
 use siskin_format::writer::{Writer, replace_receipt, to_bytes, write_file};
+use siskin_format::xxh64::{Xxh64, xxh64};
 use siskin_format::{Contents, DType, Error, File, ModelConfig, OpenOptions, Receipt, TensorSpec, Vocab};
-use siskin_tests::{models, temp_dir};
+use siskin_tests::{golden, models, temp_dir};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{self, Seek, SeekFrom, Write};
 
 fn vocab(n: usize) -> Vocab {
@@ -172,6 +177,73 @@ fn the_writer_insists_on_the_schema() {
     assert!(matches!(sized, Error::VocabSize { vocab: 60, config: 61 }), "{sized}");
 }
 
+/// A block of every kind, with storage types in turn: what a file of this version can hold.
+fn medley() -> ModelConfig {
+    let mut config = models::llama();
+    config.vocab_size = 21;
+    config.d_model = 10;
+    config.norm_bias = true;
+    config.head_bias = true;
+    config.logit_softcap = 30.0;
+    let cell = |hidden, norm, residual| RecurrentConfig { hidden, norm, residual, bias: true };
+    config.blocks = vec![
+        BlockConfig::Rnn(RnnConfig { cell: cell(9, Norm::None, false), activation: Activation::LeakyRelu }),
+        BlockConfig::Gru(cell(10, Norm::Layer, false)),
+        BlockConfig::Lstm(cell(10, Norm::Batch, true)),
+        BlockConfig::Transformer(TransformerConfig {
+            n_heads: 2,
+            n_kv_heads: 1,
+            head_dim: 6,
+            d_ff: 34,
+            ffn: Ffn::GatedSilu,
+            norm: Norm::Rms,
+            residual: true,
+            qkv_bias: true,
+            out_bias: false,
+            ffn_bias: true,
+            qk_norm: true,
+        }),
+    ];
+    config
+}
+
+fn medley_bytes() -> Vec<u8> {
+    let config = medley();
+    let (vocab, receipt) = (vocab(config.vocab_size), receipt());
+    let contents = Contents { config: &config, vocab: &vocab, receipt: &receipt };
+    let in_turn = |spec: &TensorSpec| {
+        let any = spec.name.bytes().map(usize::from).sum::<usize>();
+        spec.dtype_for(DType::ALL[any % DType::ALL.len()])
+    };
+    let weights = |spec: &TensorSpec| Ok::<_, Error>(Cow::Owned(models::values(spec, 1)));
+    to_bytes(&contents, in_turn, weights).unwrap()
+}
+
+/// The same bytes on every machine. A deliberate change of the quantizer changes this number, and nothing else may.
+#[test]
+fn written_bytes_do_not_depend_on_the_machine() {
+    assert_eq!(xxh64(&medley_bytes()), 4_178_983_776_745_013_902);
+}
+
+/// The promise of SPEC.md, "Versions". These files are never written anew once their version is released.
+#[test]
+fn files_of_every_version_are_read() {
+    let path = golden("format/1.0.siskin");
+    let file = File::open(&path, &OpenOptions { verify_weights: true, ..Default::default() }).unwrap();
+    assert_eq!((file.version().major, file.version().minor), (1, 0));
+    assert_eq!(file.config(), &medley());
+    assert_eq!(file.vocab(), &vocab(21));
+    assert_eq!(file.receipt(), &receipt());
+    let mut weights = Xxh64::new();
+    let mut dtypes = BTreeSet::new();
+    for info in file.tensors() {
+        dtypes.insert(info.dtype);
+        file.view(info).to_f32().iter().for_each(|w| weights.update(&w.to_le_bytes()));
+    }
+    assert_eq!(dtypes.len(), 4, "every storage type occurs");
+    assert_eq!(weights.finish(), 9_922_946_813_487_510_236);
+}
+
 /// A sink that takes so many writes and then has no space left.
 struct Full {
     inner: io::Cursor<Vec<u8>>,
@@ -198,7 +270,7 @@ impl Seek for Full {
 
 #[test]
 fn a_full_disk_is_one_clear_line_at_every_write() {
-    let config = models::rnn(siskin_format::config::Activation::Tanh);
+    let config = models::rnn(Activation::Tanh);
     let (vocab, receipt) = (vocab(config.vocab_size), receipt());
     let contents = Contents { config: &config, vocab: &vocab, receipt: &receipt };
     let write = |writes_left| -> Result<Vec<u8>, Error> {

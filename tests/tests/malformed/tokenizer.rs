@@ -1,10 +1,12 @@
 //! The tokenizer section inside a file. Every rule of its own bytes is tested beside `siskin_format::vocab`.
 
-use super::{assert_refused, tiny, vocab};
+use super::{assert_refused, peak_of, receipt, tiny, vocab};
 use siskin_format::header::Section;
 use siskin_format::vocab::{Merge, PreTokenizer, SpecialIds, TokenKind, VocabKind, VocabParts};
-use siskin_format::{Error, Vocab, VocabError};
+use siskin_format::writer::to_bytes;
+use siskin_format::{Contents, DType, Error, File, ModelConfig, OpenOptions, TensorSpec, Vocab, VocabError};
 use siskin_tests::raw_file::RawFile;
+use siskin_tests::{models, temp_dir};
 
 fn with_vocab(bytes: &[u8]) -> RawFile {
     tiny().with_section(Section::Tokenizer, bytes)
@@ -106,4 +108,25 @@ fn counts_are_compared_with_the_bytes() {
     }
     let longer = [bpe(), vec![0]].concat();
     assert_refused!(with_vocab(&longer), Error::Vocab(VocabError::TrailingBytes { .. }));
+}
+
+/// The bound on memory for a vocabulary much larger than 1 MiB of slack could hide, from a mapped file.
+#[test]
+fn a_large_vocabulary_stays_within_its_memory() {
+    let n = 200_000;
+    let chars: Vec<char> = (0x1_0000..).filter_map(char::from_u32).take(n).collect();
+    let config = ModelConfig { vocab_size: n, tied_head: true, head_bias: false, ..models::lstm() };
+    let config = ModelConfig { d_model: 33, ..config };
+    let vocab = Vocab::chars(&chars, false).unwrap();
+    let contents = Contents { config: &config, vocab: &vocab, receipt: &receipt() };
+    let zeros = |spec: &TensorSpec| Ok::<_, Error>(vec![0.0; spec.len()].into());
+    let bytes = to_bytes(&contents, |spec| spec.dtype_for(DType::Q4), zeros).unwrap();
+    let file = RawFile::new(bytes);
+    let dir = temp_dir();
+    let path = dir.path().join("model.siskin");
+    std::fs::write(&path, &file.bytes).unwrap();
+    let (result, peak) = peak_of(|| File::open(&path, &OpenOptions::default()));
+    assert_eq!(result.unwrap().vocab(), &vocab);
+    let metadata = file.range(Section::TensorData).start;
+    assert!(metadata > 1_400_000 && peak <= 2 * metadata + (1 << 20), "{peak} bytes for {metadata}");
 }
