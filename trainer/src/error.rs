@@ -81,6 +81,12 @@ impl std::error::Error for Error {
     }
 }
 
+impl From<siskin_format::Error> for Error {
+    fn from(source: siskin_format::Error) -> Self {
+        Error::Export(source.to_string())
+    }
+}
+
 impl From<siskin_format::ConfigError> for Error {
     fn from(source: siskin_format::ConfigError) -> Self {
         Error::Config(source)

@@ -150,6 +150,12 @@ impl<T: Float> DataParallel<T> {
         &mut self.shards[0].gradient
     }
 
+    /// Runs `f` on the gradient of the last step, on the threads of the shards.
+    pub fn update<R: Send>(&mut self, f: impl FnOnce(&mut [T]) -> R + Send) -> R {
+        let DataParallel { shards, threads, .. } = self;
+        threads.install(|| f(&mut shards[0].gradient))
+    }
+
     /// Loss of a batch in evaluation, whose recurrent state is not that of training.
     ///
     /// # Panics

@@ -76,6 +76,22 @@ impl RunDir {
         Ok(path)
     }
 
+    /// Keeps the newest checkpoint under a name of its own too, out of reach of the pruning; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`], as for a full disk.
+    pub fn keep_newest(&self, name: &str) -> Result<Option<PathBuf>> {
+        let Some((_, newest)) = steps(&self.path)?.into_iter().next() else { return Ok(None) };
+        let kept = self.path.join(name);
+        if !kept.exists() {
+            // A second name costs nothing; not every file system has them.
+            fs::hard_link(&newest, &kept)
+                .or_else(|_| fs::copy(&newest, &kept).map(drop))
+                .map_err(Error::io("write", &kept))?;
+        }
+        Ok(Some(kept))
+    }
+
     /// The newest checkpoint that verifies, or `None` if the folder has none at all. Damaged ones are renamed to
     /// `….damaged`, so that they neither hide nor push out a good one.
     ///

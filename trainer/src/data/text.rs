@@ -95,6 +95,21 @@ impl Text {
         TextReader { text: self, file: None, range }
     }
 
+    /// Part of the text, in memory.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that has become shorter.
+    ///
+    /// # Panics
+    /// If the range is not within the text.
+    pub fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let len = (range.end - range.start) as usize;
+        let mut bytes = Vec::new();
+        let mut reader = self.reader(range);
+        while bytes.len() < len && reader.fill(&mut bytes, len)? > 0 {}
+        Ok(bytes)
+    }
+
     /// One pass over all bytes: hash, characters, validity.
     ///
     /// # Errors

@@ -104,6 +104,23 @@ impl DescentConfig {
         Ok(config)
     }
 
+    /// Optimiser and schedule as one line, for a receipt.
+    pub fn describe(&self) -> String {
+        let mut line = format!("{} lr {}", self.optim.name.as_str(), self.optim.lr());
+        line.push_str(&format!(
+            ", schedule {} warm-up {}",
+            self.schedule.name.as_str(),
+            self.schedule.warmup
+        ));
+        if let Some(norm) = self.clip.norm {
+            line.push_str(&format!(", clip norm {norm}"));
+        }
+        if self.optim.weight_decay() > 0.0 {
+            line.push_str(&format!(", weight decay {}", self.optim.weight_decay()));
+        }
+        line
+    }
+
     fn check(&self) -> Result<()> {
         self.optim.rule()?;
         crate::optim::Schedule::new(&self.schedule)?;

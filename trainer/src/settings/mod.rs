@@ -306,7 +306,7 @@ pub struct Settings {
     /// What samples begin with
     #[arg(long, help_heading = "Run")]
     pub sample_prompt: Option<String>,
-    /// Steps between checkpoints; 0 is only at the end
+    /// Steps between checkpoints (default: those of half a minute)
     #[arg(long, help_heading = "Run")]
     pub checkpoint_every: Option<u64>,
     /// Evaluations without improvement after which to stop; 0 is never
@@ -324,6 +324,9 @@ pub struct Settings {
     /// A loss this many standard deviations above the recent mean is a spike; 0 is off
     #[arg(long, help_heading = "Run")]
     pub spike: Option<f64>,
+    /// Export the weights with the best validation loss instead of the last
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Run")]
+    pub keep_best: Option<bool>,
     /// Weights of the exported file
     #[arg(long, value_parser = PossibleValuesParser::new(DTYPES), help_heading = "Run")]
     pub dtype: Option<String>,

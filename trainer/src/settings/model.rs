@@ -139,7 +139,7 @@ mod tests {
     fn filled(edit: impl Fn(&mut Settings)) -> Settings {
         let mut s = Settings::default();
         edit(&mut s);
-        fill(&s, &TextFacts { train_tokens: 1_000_000, threads: 2 }).unwrap()
+        fill(&s, &TextFacts { threads: 2 }).unwrap()
     }
 
     #[test]

@@ -12,8 +12,6 @@ pub const DEFAULT_MINUTES: f64 = 5.0;
 /// What the defaults look at besides the family.
 #[derive(Clone, Copy, Debug)]
 pub struct TextFacts {
-    /// Tokens to train on.
-    pub train_tokens: u64,
     /// Cores of this machine.
     pub threads: usize,
 }
@@ -173,8 +171,8 @@ fn common() -> Settings {
         eval_tokens: Some(16_384),
         sample_every: Some(500),
         sample_prompt: str("\n"),
-        checkpoint_every: Some(250),
         spike: Some(8.0),
+        keep_best: Some(true),
         dtype: str("q8"),
         ..Default::default()
     }

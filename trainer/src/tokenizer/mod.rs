@@ -1,8 +1,11 @@
 //! From a text to its vocabulary. Encoding and decoding are the runtime's ([`siskin::Tokenizer`]).
 
+mod apply;
 mod bpe;
 #[cfg(test)]
 mod tests;
+
+pub use apply::{encode, placeholder, whole_chars};
 
 use std::ops::Range;
 

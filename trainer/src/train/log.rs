@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 
 /// A line of the log.
@@ -55,12 +56,20 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens or creates `log.jsonl` in `run`.
+    /// Opens or creates `log.jsonl` in `run`, for a run that goes on after `step` updates: lines of later ones, which a
+    /// killed trainer left, are taken back.
     ///
     /// # Errors
-    /// The file cannot be opened.
-    pub fn open(run: &Path) -> Result<Self> {
+    /// The file cannot be opened or rewritten.
+    pub fn open(run: &Path, step: u64) -> Result<Self> {
         let path = run.join("log.jsonl");
+        if let Ok(old) = std::fs::read_to_string(&path) {
+            let kept: String =
+                old.lines().filter(|line| is_up_to(line, step)).flat_map(|l| [l, "\n"]).collect();
+            if kept.len() != old.len() {
+                write_atomic(&path, kept.as_bytes())?;
+            }
+        }
         let file =
             OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
         Ok(Log { file, failed: false })
@@ -75,5 +84,34 @@ impl Log {
         {
             eprintln!("warning: cannot write log.jsonl ({error}); training goes on");
         }
+    }
+}
+
+/// Whether a line is whole and of the first `step` updates.
+fn is_up_to(line: &str, step: u64) -> bool {
+    let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    value.and_then(|v| v.get("step")?.as_u64()).is_some_and(|s| s <= step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_after_the_checkpoint_and_torn_ones_are_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Log::open(dir.path(), 0).unwrap();
+        for step in 1..=4 {
+            log.write(&Line::Eval { step, val_loss: 1.5, tokens: 10 });
+        }
+        drop(log);
+        let path = dir.path().join("log.jsonl");
+        let mut torn = std::fs::read_to_string(&path).unwrap();
+        torn.push_str("{\"event\":\"st");
+        std::fs::write(&path, torn).unwrap();
+        Log::open(dir.path(), 2).unwrap().write(&Line::Note { step: 3, text: "again" });
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.ends_with("\"text\":\"again\"}\n"), "{text}");
     }
 }

@@ -2,6 +2,10 @@
 
 pub mod budget;
 pub mod descent;
+pub mod feed;
+pub mod fit;
 pub mod interrupt;
 pub mod log;
+pub mod run;
 pub mod run_dir;
+pub mod trainer;

@@ -1,0 +1,217 @@
+//! Batches for one update after the other, whatever the family and the kind of descent.
+
+use crate::data::{Batch, Cursor, Lanes, Sequential, Tokens, Windows};
+use crate::error::Result;
+use crate::model;
+use crate::ops::cross_entropy::IGNORE;
+
+/// Windows that go through the model together when the batch is the whole text.
+const FULL_ROWS: usize = 32;
+
+/// How many windows make an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    /// The whole training part: full-batch descent.
+    Full,
+    /// So many windows: mini-batch descent, and with one window stochastic descent.
+    Windows(usize),
+}
+
+/// Gives the batches of a run.
+pub struct Feed {
+    loader: Loader,
+    rows: usize,
+    seq_len: usize,
+    /// Batches per update, as far as the kind of descent decides.
+    per_update: u64,
+    batch: Batch,
+}
+
+enum Loader {
+    /// Random windows, each with a fresh state.
+    Windows(Windows),
+    /// Streams whose state is carried on.
+    Lanes(Lanes),
+}
+
+impl Feed {
+    /// Batches of `tokens`: streams for a purely recurrent model (`carries`), else windows.
+    ///
+    /// # Errors
+    /// Fewer tokens than a batch needs.
+    pub fn new(tokens: Tokens, seq_len: usize, size: BatchSize, carries: bool, seed: u64) -> Result<Self> {
+        let n_tokens = tokens.len();
+        let (loader, rows, per_update) = if carries {
+            let most = (n_tokens.saturating_sub(1) / seq_len as u64).clamp(1, FULL_ROWS as u64) as usize;
+            let rows = if let BatchSize::Windows(n) = size { n } else { most };
+            let lanes = Lanes::new(tokens, rows, seq_len, seed)?;
+            let pass = lanes.batches_per_epoch();
+            (Loader::Lanes(lanes), rows, if size == BatchSize::Full { pass } else { 1 })
+        } else {
+            let windows = Windows::new(tokens, seq_len, seed, size != BatchSize::Full)?;
+            let pass = windows.windows_per_epoch();
+            match size {
+                BatchSize::Windows(n) => (Loader::Windows(windows), n, 1),
+                BatchSize::Full => {
+                    let rows = pass.min(FULL_ROWS as u64) as usize;
+                    (Loader::Windows(windows), rows, pass.div_ceil(rows as u64))
+                }
+            }
+        };
+        Ok(Feed { loader, rows, seq_len, per_update, batch: Batch::new() })
+    }
+
+    /// Windows of every batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Batches that make one update: more than 1 in full-batch descent.
+    pub fn per_update(&self) -> u64 {
+        self.per_update
+    }
+
+    /// The next batch, and whether a recurrent model forgets its state before it.
+    ///
+    /// # Errors
+    /// A damaged token cache.
+    pub fn next_batch(&mut self) -> Result<(model::Batch<'_>, bool)> {
+        match &mut self.loader {
+            Loader::Lanes(lanes) => lanes.next_batch(&mut self.batch)?,
+            Loader::Windows(windows) => {
+                let left = windows.windows_per_epoch() - windows.cursor().position;
+                // In full-batch descent no window may count twice, so that the last batch of a pass may be short.
+                let whole = self.per_update == 1 || left == 0;
+                let rows = if whole { self.rows } else { self.rows.min(left as usize) };
+                windows.next_batch(rows, &mut self.batch)?;
+            }
+        }
+        pad(&mut self.batch, self.rows, self.seq_len);
+        let reset = self.batch.reset || matches!(self.loader, Loader::Windows(_));
+        Ok((view(&self.batch), reset))
+    }
+
+    /// Where the feed stands, for a checkpoint.
+    pub fn cursor(&self) -> Cursor {
+        match &self.loader {
+            Loader::Windows(windows) => windows.cursor(),
+            Loader::Lanes(lanes) => lanes.cursor(),
+        }
+    }
+
+    /// Goes on from a saved place.
+    ///
+    /// # Errors
+    /// A place of another text.
+    pub fn seek(&mut self, cursor: Cursor) -> Result<()> {
+        match &mut self.loader {
+            Loader::Windows(windows) => windows.seek(cursor),
+            Loader::Lanes(lanes) => lanes.seek(cursor),
+        }
+    }
+}
+
+/// Every token of a part once, in batches of exactly `rows` windows: what is missing is ignored.
+pub struct EvalFeed {
+    inner: Sequential,
+    rows: usize,
+    batch: Batch,
+}
+
+impl EvalFeed {
+    /// Batches of `tokens`: streams for a purely recurrent model (`carries`), else windows.
+    ///
+    /// # Errors
+    /// Fewer than 2 tokens.
+    pub fn new(tokens: Tokens, seq_len: usize, rows: usize, carries: bool) -> Result<Self> {
+        let inner = if carries {
+            Sequential::lanes(tokens, seq_len, rows)?
+        } else {
+            Sequential::windows(tokens, seq_len, rows)?
+        };
+        Ok(EvalFeed { inner, rows, batch: Batch::new() })
+    }
+
+    /// The next batch and whether the model forgets its state before it; `None` at the end.
+    ///
+    /// # Errors
+    /// A damaged token cache.
+    pub fn next_batch(&mut self) -> Result<Option<(model::Batch<'_>, bool)>> {
+        if !self.inner.next_batch(&mut self.batch)? {
+            return Ok(None);
+        }
+        let seq_len = self.batch.seq_len;
+        pad(&mut self.batch, self.rows, seq_len);
+        Ok(Some((view(&self.batch), self.batch.reset)))
+    }
+}
+
+/// Fills a batch up to `rows` rows that count for nothing.
+fn pad(batch: &mut Batch, rows: usize, seq_len: usize) {
+    batch.inputs.resize(rows * seq_len, 0);
+    batch.targets.resize(rows * seq_len, IGNORE);
+    batch.rows = rows;
+}
+
+fn view(batch: &Batch) -> model::Batch<'_> {
+    model::Batch { tokens: &batch.inputs, targets: &batch.targets, batch: batch.rows, len: batch.seq_len }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(n: u32) -> Tokens {
+        Tokens::from_vec((0..n).collect())
+    }
+
+    /// Targets of one update, sorted.
+    fn update(feed: &mut Feed) -> Vec<u32> {
+        let mut seen = Vec::new();
+        for _ in 0..feed.per_update() {
+            let (batch, _) = feed.next_batch().unwrap();
+            seen.extend(batch.targets.iter().filter(|t| **t != IGNORE));
+        }
+        seen.sort_unstable();
+        seen
+    }
+
+    #[test]
+    fn a_full_batch_has_every_window_once_in_every_update() {
+        let mut feed = Feed::new(tokens(403), 4, BatchSize::Full, false, 1).unwrap();
+        assert!(feed.per_update() > 1 && !100u64.is_multiple_of(feed.rows() as u64));
+        let all: Vec<u32> = (1..=400).collect();
+        assert_eq!(update(&mut feed), all);
+        assert_eq!(update(&mut feed), all);
+    }
+
+    #[test]
+    fn evaluation_pads_to_whole_batches_and_sees_every_target_once() {
+        for carries in [false, true] {
+            let mut feed = EvalFeed::new(tokens(150), 8, 4, carries).unwrap();
+            let mut seen = Vec::new();
+            while let Some((batch, _)) = feed.next_batch().unwrap() {
+                assert_eq!(batch.batch, 4);
+                seen.extend(batch.targets.iter().copied().filter(|t| *t != IGNORE));
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (1..150).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_feed_goes_on_where_it_was() {
+        for carries in [false, true] {
+            let make = || Feed::new(tokens(500), 8, BatchSize::Windows(3), carries, 7).unwrap();
+            let mut one = make();
+            for _ in 0..29 {
+                one.next_batch().unwrap();
+            }
+            let mut two = make();
+            two.seek(one.cursor()).unwrap();
+            for _ in 0..29 {
+                assert_eq!(one.next_batch().unwrap().0.targets, two.next_batch().unwrap().0.targets);
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! A model in training: weights, gradients, batches and descent, one update at a time.
+
+use siskin_format::schema::Role;
+use siskin_format::{ModelConfig, TensorSpec};
+
+use super::descent::{Descent, DescentState, Update};
+use super::feed::{BatchSize, EvalFeed, Feed};
+use crate::data::{Cursor, Tokens};
+use crate::error::{Error, Result};
+use crate::model::{Model, Noise};
+use crate::optim::accumulate::Accumulator;
+use crate::optim::converge::StopReason;
+use crate::optim::{ParamInfo, ParamKind};
+use crate::parallel::{DataParallel, Division, Loss};
+use crate::params::ParamStore;
+use crate::settings::descent::DescentConfig;
+
+/// Everything that decides the weights besides the text.
+#[derive(Clone, Debug)]
+pub struct TrainerConfig {
+    /// The model.
+    pub model: ModelConfig,
+    /// How it descends.
+    pub descent: DescentConfig,
+    /// Windows per update.
+    pub batch_size: BatchSize,
+    /// Tokens per window.
+    pub seq_len: usize,
+    /// Share of channels dropped.
+    pub dropout: f64,
+    /// Pieces of a batch.
+    pub shards: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Cores; decides nothing.
+    pub threads: usize,
+}
+
+/// A model in training.
+pub struct Trainer {
+    config: TrainerConfig,
+    model: Model<f32>,
+    store: ParamStore<f32>,
+    runner: DataParallel<f32>,
+    descent: Descent,
+    accumulator: Option<Accumulator>,
+    feed: Feed,
+    val: Tokens,
+    /// Weights and then running statistics of the best evaluation; empty before the first.
+    best: Vec<f32>,
+    step: u64,
+    tokens_seen: u64,
+}
+
+/// What one update learnt.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// Updates so far.
+    pub step: u64,
+    /// Mean loss before the update, nats per token.
+    pub loss: f64,
+    /// Tokens of the update.
+    pub tokens: u64,
+    /// What the update did.
+    pub update: Update,
+}
+
+/// What decides the rest of a run, apart from the numbers of weights and optimiser.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TrainerState {
+    /// Updates so far.
+    pub step: u64,
+    /// Tokens so far.
+    pub tokens_seen: u64,
+    cursor: Cursor,
+    descent: DescentState,
+}
+
+/// The numbers of a checkpoint, borrowed.
+pub struct Numbers<'a> {
+    /// The weights.
+    pub weights: &'a [f32],
+    /// Running statistics of batch norms.
+    pub buffers: &'a [f32],
+    /// The optimiser's.
+    pub optimizer: &'a [f32],
+    /// Averaged weights, or nothing.
+    pub average: &'a [f32],
+    /// Weights and then running statistics of the best evaluation, or nothing.
+    pub best: &'a [f32],
+    /// Recurrent state that is carried to the next batch.
+    pub carried: Vec<f32>,
+}
+
+impl Trainer {
+    /// A model at its initialisation.
+    ///
+    /// # Errors
+    /// Settings that cannot work together, or too little text.
+    pub fn new(config: TrainerConfig, train: Tokens, val: Tokens) -> Result<Self> {
+        let model = Model::new(&config.model)?;
+        let mut store = ParamStore::new(&config.model);
+        let specs = store.layout().specs().to_vec();
+        config.descent.init.fill(&specs, config.model.n_layers(), config.seed, &mut store.values);
+        let infos = specs.iter().map(param_info).collect();
+        let descent = Descent::new(&config.descent, infos, &store.values)?;
+        let feed = Feed::new(train, config.seq_len, config.batch_size, carries(&config.model), config.seed)?;
+        let rows = feed.rows();
+        let division = Division { shards: config.shards, ..Division::for_batch(rows, config.seq_len) };
+        let runner = DataParallel::new(&model, rows, division, config.threads)?;
+        let several = config.descent.accumulate > 1 || feed.per_update() > 1;
+        let accumulator = several.then(|| Accumulator::new(store.values.len()));
+        Ok(Trainer {
+            config,
+            model,
+            store,
+            runner,
+            descent,
+            accumulator,
+            feed,
+            val,
+            best: Vec::new(),
+            step: 0,
+            tokens_seen: 0,
+        })
+    }
+
+    /// One update of a run of `total`.
+    ///
+    /// # Errors
+    /// Divergence, or a damaged token cache.
+    pub fn step(&mut self, total: u64) -> Result<StepReport> {
+        let mut sum = Loss { sum: 0.0, counted: 0 };
+        let batches = self.feed.per_update() * self.config.descent.accumulate as u64;
+        for part in 0..batches {
+            let loss = self.gradient(part)?;
+            sum.sum += loss.sum;
+            sum.counted += loss.counted;
+            if let Some(accumulator) = &mut self.accumulator {
+                accumulator.add(self.runner.gradient(), loss.counted as f32);
+            }
+        }
+        let loss = sum.mean();
+        let Trainer { descent, store, runner, accumulator, step, .. } = self;
+        let params = &mut store.values[..];
+        let update = match accumulator {
+            Some(accumulator) => {
+                let (grads, scale) = accumulator.mean();
+                let update = runner.update(|_| descent.update(params, grads, scale, loss, *step, total));
+                accumulator.clear();
+                update?
+            }
+            None => runner.update(|grads| descent.update(params, grads, 1.0, loss, *step, total))?,
+        };
+        self.step += 1;
+        self.tokens_seen += sum.counted as u64;
+        Ok(StepReport { step: self.step, loss, tokens: sum.counted as u64, update })
+    }
+
+    /// Gradient of the next batch, which is part number `part` of this update.
+    fn gradient(&mut self, part: u64) -> Result<Loss> {
+        let noise = Noise {
+            dropout: self.config.dropout,
+            seed: self.config.seed,
+            // Parts of one update must not share their dropout masks.
+            step: self.step.wrapping_add(part << 40),
+            part: 0,
+        };
+        let (batch, reset) = self.feed.next_batch()?;
+        if reset {
+            self.runner.reset_state();
+        }
+        Ok(self.runner.step(&self.model, &mut self.store, batch, noise))
+    }
+
+    /// Loss on the first `most` validation tokens, of the averaged weights where there are any. `None` when nothing
+    /// is held out.
+    ///
+    /// # Errors
+    /// A damaged token cache.
+    pub fn evaluate(&mut self, most: u64) -> Result<Option<Loss>> {
+        if self.val.len() < 2 {
+            return Ok(None);
+        }
+        let val = self.val.first(most.max(2));
+        self.evaluate_on(val).map(Some)
+    }
+
+    /// Loss on `tokens`, of the averaged weights where there are any.
+    ///
+    /// # Errors
+    /// Fewer than 2 tokens, or a damaged token cache.
+    pub fn evaluate_on(&mut self, tokens: Tokens) -> Result<Loss> {
+        self.descent.swap_average(&mut self.store.values);
+        let loss = self.sum_of(tokens);
+        self.descent.swap_average(&mut self.store.values);
+        loss
+    }
+
+    /// Loss of the values in the store on `tokens`.
+    fn sum_of(&mut self, tokens: Tokens) -> Result<Loss> {
+        let carries = carries(&self.config.model);
+        let mut feed = EvalFeed::new(tokens, self.config.seq_len, self.feed.rows(), carries)?;
+        let mut sum = Loss { sum: 0.0, counted: 0 };
+        while let Some((batch, reset)) = feed.next_batch()? {
+            if reset {
+                self.runner.reset_evaluation();
+            }
+            let loss = self.runner.evaluate(&self.model, &self.store, batch);
+            sum.sum += loss.sum;
+            sum.counted += loss.counted;
+        }
+        Ok(sum)
+    }
+
+    /// The weights as a file holds them, in the order of the schema: averaged where there is an average, with batch
+    /// norms folded.
+    pub fn weights(&mut self) -> Vec<f32> {
+        self.descent.swap_average(&mut self.store.values);
+        let weights = self.store.folded(f64::from(self.config.model.norm_eps));
+        self.descent.swap_average(&mut self.store.values);
+        weights
+    }
+
+    /// Takes the validation loss of the present weights in; keeps them if they are the best so far, and says why to
+    /// stop, if so.
+    pub fn observe_validation(&mut self, loss: f64) -> Option<StopReason> {
+        let stop = self.descent.observe_validation(self.step, loss);
+        if self.descent.best().is_some_and(|(_, step)| step == self.step) {
+            self.descent.swap_average(&mut self.store.values);
+            self.best.clear();
+            self.best.extend_from_slice(&self.store.values);
+            self.best.extend_from_slice(&self.store.buffers);
+            self.descent.swap_average(&mut self.store.values);
+        }
+        stop
+    }
+
+    /// The weights of the best evaluation as a file holds them, and their loss on the whole validation part; `None`
+    /// before the first evaluation.
+    ///
+    /// # Errors
+    /// A damaged token cache.
+    pub fn best_weights(&mut self) -> Result<Option<(Vec<f32>, Loss)>> {
+        if self.best.is_empty() {
+            return Ok(None);
+        }
+        self.swap_best();
+        let weights = self.store.folded(f64::from(self.config.model.norm_eps));
+        let loss = self.sum_of(self.val.clone());
+        self.swap_best();
+        Ok(Some((weights, loss?)))
+    }
+
+    fn swap_best(&mut self) {
+        let (values, buffers) = self.best.split_at_mut(self.store.values.len());
+        self.store.values.swap_with_slice(values);
+        self.store.buffers.swap_with_slice(buffers);
+    }
+
+    /// Loss and step of the best evaluation.
+    pub fn best(&self) -> Option<(f64, u64)> {
+        self.descent.best()
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &TrainerConfig {
+        &self.config
+    }
+
+    /// Updates so far.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Tokens so far.
+    pub fn tokens_seen(&self) -> u64 {
+        self.tokens_seen
+    }
+
+    /// Number of parameters.
+    pub fn n_params(&self) -> usize {
+        self.store.values.len()
+    }
+
+    /// Bytes of tapes and gradients.
+    pub fn bytes(&self) -> usize {
+        self.runner.bytes()
+    }
+
+    /// State and numbers for a checkpoint.
+    pub fn state(&self) -> (TrainerState, Numbers<'_>) {
+        let (descent, optimizer, average) = self.descent.state();
+        let state = TrainerState {
+            step: self.step,
+            tokens_seen: self.tokens_seen,
+            cursor: self.feed.cursor(),
+            descent,
+        };
+        let numbers = Numbers {
+            weights: &self.store.values,
+            buffers: &self.store.buffers,
+            optimizer,
+            average,
+            best: &self.best,
+            carried: self.runner.state().copied().collect(),
+        };
+        (state, numbers)
+    }
+
+    /// Goes on from a saved state: what follows is what would have followed.
+    ///
+    /// # Errors
+    /// Numbers or a place of another model, rule or text.
+    pub fn restore(&mut self, state: TrainerState, numbers: &Numbers<'_>) -> Result<()> {
+        let carried = self.runner.state().count();
+        copy("weights", numbers.weights, &mut self.store.values)?;
+        copy("buffers", numbers.buffers, &mut self.store.buffers)?;
+        if numbers.carried.len() != carried {
+            return Err(other_model("carried", numbers.carried.len(), carried));
+        }
+        self.runner.state_mut().zip(&numbers.carried).for_each(|(to, from)| *to = *from);
+        let all = self.store.values.len() + self.store.buffers.len();
+        if !(numbers.best.is_empty() || numbers.best.len() == all) {
+            return Err(other_model("best weights", numbers.best.len(), all));
+        }
+        self.best = numbers.best.to_vec();
+        self.descent.restore(state.descent, numbers.optimizer, numbers.average)?;
+        self.feed.seek(state.cursor)?;
+        self.step = state.step;
+        self.tokens_seen = state.tokens_seen;
+        Ok(())
+    }
+}
+
+/// Whether the state of the stack goes on from window to window: no block bounds it by a context.
+pub fn carries(config: &ModelConfig) -> bool {
+    !config.has_attention() && config.position == siskin_format::config::Position::None
+}
+
+/// What the optimisers need to know of a tensor of the schema.
+pub fn param_info(spec: &TensorSpec) -> ParamInfo {
+    let kind = match spec.role {
+        Role::Embedding | Role::Position => ParamKind::Embedding,
+        Role::Head => ParamKind::Head,
+        Role::Matrix | Role::MatrixToResidual | Role::Recurrent => ParamKind::Matrix,
+        Role::NormWeight | Role::NormBias | Role::Bias => ParamKind::Vector,
+    };
+    ParamInfo::new(spec.name.clone(), spec.rows, spec.cols, kind).stacked(spec.gates)
+}
+
+fn copy(name: &str, from: &[f32], to: &mut [f32]) -> Result<()> {
+    if from.len() != to.len() {
+        return Err(other_model(name, from.len(), to.len()));
+    }
+    to.copy_from_slice(from);
+    Ok(())
+}
+
+fn other_model(name: &str, found: usize, expected: usize) -> Error {
+    Error::Run(format!(
+        "the checkpoint has {found} {name}, this model needs {expected}: it is of another model"
+    ))
+}
