@@ -5,6 +5,7 @@ pub mod bench;
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod float;
 pub mod gradcheck;
 pub mod model;
@@ -20,5 +21,6 @@ pub mod tape;
 pub mod tensor;
 pub mod tokenizer;
 pub mod train;
+pub mod verify;
 
 pub use error::{Error, Result};

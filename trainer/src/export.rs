@@ -1,0 +1,125 @@
+//! From trained weights to a `.siskin` file, and what the file is worth.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use siskin_format::receipt::{HeldOut, Receipt};
+use siskin_format::writer::{Contents, replace_receipt, to_bytes, write_file};
+use siskin_format::{DType, ModelConfig, TensorSpec, Vocab, schema};
+
+use crate::data::Tokens;
+use crate::error::{Error, Result};
+use crate::verify::Measured;
+
+/// Most held-out tokens that an export measures: enough for three digits, and seconds instead of minutes.
+const MAX_MEASURED: u64 = 1 << 18;
+/// Tokens of the golden runs.
+const GOLDEN_TOKENS: u64 = 64;
+/// Tokens of a golden run's prompt.
+const GOLDEN_PROMPT: u64 = 16;
+
+/// A trained model, as its tensors lie one after the other in the order of the schema.
+#[derive(Clone, Copy, Debug)]
+pub struct Trained<'a> {
+    /// The model.
+    pub config: &'a ModelConfig,
+    /// Its tokenizer.
+    pub vocab: &'a Vocab,
+    /// Its weights, batch norms folded.
+    pub weights: &'a [f32],
+}
+
+/// What an export found.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Loss of the float weights and of the file, both by the runtime; `None` when nothing was held out.
+    pub held_out: Option<HeldOut>,
+}
+
+impl<'a> Trained<'a> {
+    /// The bytes of a file in memory, without a receipt.
+    ///
+    /// # Errors
+    /// Weights that the dtype cannot hold.
+    pub fn to_bytes(&self, dtype: DType) -> Result<Vec<u8>> {
+        let receipt = Receipt::default();
+        to_bytes(&self.contents(&receipt), |spec| spec.dtype_for(dtype), self.tensors())
+    }
+
+    /// Writes the file at `path`, atomically, and nothing more: no measure, an empty receipt.
+    ///
+    /// # Errors
+    /// Weights that the dtype cannot hold, or a file that cannot be written; whatever stood there is then intact.
+    pub fn write(&self, path: &Path, dtype: DType) -> Result<()> {
+        let receipt = Receipt::default();
+        write_file(path, &self.contents(&receipt), |spec| spec.dtype_for(dtype), self.tensors())
+    }
+
+    /// Writes the file at `path`, measures the loss of the float weights and of the file on `held_out` by the runtime's own
+    /// kernels, records golden runs, and completes the receipt.
+    ///
+    /// # Errors
+    /// As [`Trained::write`]; a file that the runtime refuses.
+    pub fn export(
+        &self,
+        path: &Path,
+        dtype: DType,
+        receipt: Receipt,
+        held_out: (&str, &Tokens),
+        threads: usize,
+    ) -> Result<Exported> {
+        self.write(path, dtype)?;
+        let file = Measured::open(path)?;
+        let (name, tokens) = held_out;
+        let ids = read(&tokens.first(MAX_MEASURED))?;
+        let mut receipt = receipt;
+        if ids.len() >= 2 {
+            let float = match dtype {
+                DType::F32 => Measured::open(path)?,
+                _ => Measured::from_bytes(self.to_bytes(DType::F32)?)?,
+            };
+            receipt.held_out = Some(HeldOut {
+                name: name.to_string(),
+                tokens: ids.len() as u64 - 1,
+                float_loss: float.loss(&ids, threads)?,
+                file_loss: file.loss(&ids, threads)?,
+            });
+        }
+        let prompts = [
+            vec![0],
+            ids.into_iter().take(GOLDEN_PROMPT.min(self.config.context as u64 / 2) as usize).collect(),
+        ];
+        let steps = GOLDEN_TOKENS.min(self.config.context as u64 / 2).max(1);
+        for prompt in prompts.iter().filter(|p: &&Vec<u32>| !p.is_empty()) {
+            receipt.golden.push(file.golden(prompt, steps)?);
+        }
+        drop(file);
+        replace_receipt(path, &receipt)?;
+        let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+        Ok(Exported { bytes, held_out: receipt.held_out })
+    }
+
+    fn contents<'c>(&'c self, receipt: &'c Receipt) -> Contents<'c> {
+        Contents { config: self.config, vocab: self.vocab, receipt }
+    }
+
+    /// Gives each tensor's weights when its turn comes.
+    fn tensors(&self) -> impl FnMut(&TensorSpec) -> Result<Cow<'a, [f32]>> + use<'a> {
+        let mut at = 0;
+        let total: usize = schema(self.config).iter().map(TensorSpec::len).sum();
+        assert_eq!(self.weights.len(), total, "the weights of this model");
+        let weights = self.weights;
+        move |spec| {
+            at += spec.len();
+            Ok(Cow::Borrowed(&weights[at - spec.len()..at]))
+        }
+    }
+}
+
+fn read(tokens: &Tokens) -> Result<Vec<u32>> {
+    let mut ids = vec![0; tokens.len() as usize];
+    tokens.read(0, &mut ids)?;
+    Ok(ids)
+}
