@@ -1,2 +1,41 @@
-//! Trains text generators.
-fn main() {}
+//! `siskin-train`: from a text to a quantized model that generates.
+
+mod args;
+mod bench;
+mod export;
+mod gradcheck;
+mod measure;
+mod tokenizer;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use siskin_trainer::Result;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Train(args) => train::train(*args),
+        Command::Resume(args) => train::resume(args),
+        Command::Eval(args) => measure::eval(args),
+        Command::Sample(args) => measure::sample(args),
+        Command::Export(args) => export::export(args),
+        Command::Init(args) => export::init(*args),
+        Command::Gradcheck(args) => gradcheck::gradcheck(*args),
+        Command::Bench(args) => bench::bench(*args),
+        Command::Tokenizer(args) => tokenizer::tokenizer(args),
+    }
+}

@@ -1,0 +1,204 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use siskin_trainer::settings::{DTYPES, Settings, TOKENIZERS};
+
+/// Trains small text generators by gradient descent and exports quantized .siskin files.
+#[derive(Parser)]
+#[command(
+    name = "siskin-train",
+    version,
+    max_term_width = 110,
+    after_help = "\
+Start with:\n  siskin-train train my.txt --minutes 2\n\
+Every setting of `train` can stand in a TOML file too (--config), with underscores for dashes.\n\
+Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a model on texts, export it, measure it and let it speak
+    Train(Box<TrainArgs>),
+    /// Go on with a run from its newest valid checkpoint
+    Resume(ResumeArgs),
+    /// Measure the loss of a run on a text
+    Eval(EvalArgs),
+    /// Let a run's model speak
+    Sample(SampleArgs),
+    /// Write a run's model as a .siskin file and measure it there
+    Export(ExportArgs),
+    /// Write an untrained model of any shape, to measure speed and memory before training
+    Init(Box<InitArgs>),
+    /// Compare every gradient of a model with finite differences, in f64
+    Gradcheck(Box<GradcheckArgs>),
+    /// Measure the speed and memory of training steps
+    Bench(Box<BenchArgs>),
+    /// Train a tokenizer on texts and show what it does to them
+    Tokenizer(TokenizerArgs),
+}
+
+/// `train`.
+#[derive(Args)]
+pub struct TrainArgs {
+    /// Texts, UTF-8, of any size
+    #[arg(required = true)]
+    pub texts: Vec<PathBuf>,
+    /// Settings file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Run folder (default runs/NAME of the text)
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Exported model (default NAME.siskin, in the current folder)
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// Print only the last lines
+    #[arg(long)]
+    pub quiet: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `resume`.
+#[derive(Args)]
+pub struct ResumeArgs {
+    /// Run folder
+    pub run: PathBuf,
+    /// Cores to use; does not change the result
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Exported model (default: what the run was started with)
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// Print only the last lines
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// `eval`.
+#[derive(Args)]
+pub struct EvalArgs {
+    /// Run folder
+    pub run: PathBuf,
+    /// Text to measure on (default: the run's own validation part)
+    #[arg(long, value_name = "FILE")]
+    pub text: Option<PathBuf>,
+    /// Cores to use
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sample`.
+#[derive(Args)]
+pub struct SampleArgs {
+    /// Run folder
+    pub run: PathBuf,
+    /// What the sample begins with
+    #[arg(long, short)]
+    pub prompt: Option<String>,
+    /// Tokens to generate
+    #[arg(short, default_value_t = 200)]
+    pub n: usize,
+    /// Temperature; 0 is greedy
+    #[arg(long, default_value_t = 0.8)]
+    pub temp: f32,
+    /// Seed
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `export`.
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Run folder
+    pub run: PathBuf,
+    /// The file to write
+    #[arg(short, long, value_name = "MODEL.siskin")]
+    pub output: PathBuf,
+    /// Weights of the file
+    #[arg(long, default_value = "q8", value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
+    pub dtype: String,
+    /// Cores to use
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// `init`.
+#[derive(Args)]
+pub struct InitArgs {
+    /// The file to write
+    #[arg(short, long, value_name = "MODEL.siskin")]
+    pub output: PathBuf,
+    /// Settings file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The settings; vocab-size is the model's (default 256, bytes).
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `gradcheck`.
+#[derive(Args)]
+pub struct GradcheckArgs {
+    /// Settings file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Elements to check in each tensor, drawn by the seed; 0 is all
+    #[arg(long, default_value_t = 20)]
+    pub samples: usize,
+    /// Largest relative error that passes
+    #[arg(long, default_value_t = 1e-6)]
+    pub tolerance: f64,
+    /// Plant a fault: scale this tensor's gradient by 1.01, to see the check fail
+    #[arg(long, value_name = "TENSOR")]
+    pub fault: Option<String>,
+    /// The settings; sizes default to small ones.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Settings file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The settings; the default is nanoGPT's CPU setting.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `tokenizer`.
+#[derive(Args)]
+pub struct TokenizerArgs {
+    /// Texts, UTF-8
+    #[arg(required = true)]
+    pub texts: Vec<PathBuf>,
+    /// Kind of tokenizer
+    #[arg(long, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(TOKENIZERS))]
+    pub tokenizer: String,
+    /// Vocabulary of a bpe tokenizer
+    #[arg(long)]
+    pub vocab_size: Option<usize>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

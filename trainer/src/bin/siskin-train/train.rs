@@ -1,0 +1,213 @@
+//! `train` and `resume`: a run from where it stands to the exported file.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use siskin_format::DType;
+use siskin_format::receipt::{Origin, Receipt, Training};
+use siskin_format::xxh64::xxh64;
+use siskin_trainer::export::{Exported, Trained};
+use siskin_trainer::progress::{Progress, clock, thousands};
+use siskin_trainer::settings::read_toml;
+use siskin_trainer::train::fit::{Ending, fit};
+use siskin_trainer::train::run::{Run, sources_of};
+use siskin_trainer::train::run_dir;
+use siskin_trainer::verify::{Measured, SampleOptions};
+use siskin_trainer::{Error, Result};
+
+use crate::args::{ResumeArgs, TrainArgs};
+
+/// Tokens of a sample while training, and of the last one.
+const SAMPLE_TOKENS: usize = 160;
+
+pub fn train(args: TrainArgs) -> Result<()> {
+    let said = match &args.config {
+        Some(path) => args.settings.or(&read_toml(path)?),
+        None => args.settings.clone(),
+    };
+    let (fresh_dir, fresh_export) = run_dir::fresh(std::path::Path::new(""), &args.texts[0]);
+    let dir = args.out.unwrap_or(fresh_dir);
+    let export = args.export.unwrap_or(fresh_export);
+    let started = Instant::now();
+    let run = Run::start(&said, &args.texts, &dir, &export, &|line| note(args.quiet, line))?;
+    go_on(run, args.quiet, started)
+}
+
+pub fn resume(args: ResumeArgs) -> Result<()> {
+    let started = Instant::now();
+    let mut run = Run::resume(&args.run, args.threads, &|line| note(args.quiet, line))?;
+    if let Some(export) = args.export {
+        run.export = export;
+    }
+    let (step, total) = (run.trainer.steps(), run.total);
+    note(args.quiet, &format!("going on after step {step} of {total}"));
+    go_on(run, args.quiet, started)
+}
+
+fn go_on(mut run: Run, quiet: bool, started: Instant) -> Result<()> {
+    let s = &run.settings;
+    note(
+        quiet,
+        &format!(
+            "{} with {} parameters, {} by {}, {} steps, run folder {}",
+            s.model.as_deref().unwrap_or("model"),
+            thousands(run.trainer.n_params() as f64),
+            s.optimizer.as_deref().unwrap_or("adam"),
+            s.schedule.as_deref().unwrap_or("constant"),
+            thousands(run.total as f64),
+            run.dir.path().display()
+        ),
+    );
+    let mut progress = Progress::new(run.trainer.steps(), run.total, quiet);
+    let ending = fit(&mut run, &mut progress, &mut sample_of);
+    progress.finish();
+    let folder = run.dir.path().display().to_string();
+    match ending? {
+        Ending::Interrupted => {
+            eprintln!("stopped after step {} of {}, saved in {folder}", run.trainer.steps(), run.total);
+            eprintln!("next: siskin-train resume {folder}");
+            return Ok(());
+        }
+        Ending::Converged(reason) => note(quiet, &reason.to_string()),
+        Ending::Finished => {}
+    }
+    note(
+        quiet,
+        &format!(
+            "trained {} steps, {} tokens, in {} ({} tok/s)",
+            thousands(run.trainer.steps() as f64),
+            thousands(run.trainer.tokens_seen() as f64),
+            clock(started.elapsed().as_secs_f64()),
+            thousands(progress.tokens_per_second()),
+        ),
+    );
+    finish(&mut run, quiet)
+}
+
+/// Exports, measures, lets the file speak, and says what to do next.
+fn finish(run: &mut Run, quiet: bool) -> Result<()> {
+    let threads = run.trainer.config().threads;
+    let weights = choose_weights(run, quiet)?;
+    let trained = Trained { config: &run.trainer.config().model, vocab: &run.vocab, weights: &weights };
+    let dtype = run.settings.dtype.as_deref().and_then(DType::from_name).unwrap_or(DType::Q8);
+    let receipt = receipt_of(run, &weights)?;
+    let exported =
+        trained.export(&run.export, dtype, receipt, ("validation part", &run.data.val), threads)?;
+    let file = run.export.display();
+    println!("exported {file}: {dtype}, {} bytes", thousands(exported.bytes as f64));
+    print_losses(&exported, dtype);
+    println!("\nfrom the mapped file:");
+    let prompt = run.settings.sample_prompt.clone().unwrap_or_default();
+    let options = SampleOptions { prompt, n: 2 * SAMPLE_TOKENS, temperature: 0.8, seed: 1, threads };
+    print_sample(&Measured::open(&run.export)?, &options)?;
+    eprintln!("\nnext: siskin run {file}{}", from_source(&run.export));
+    Ok(())
+}
+
+/// The weights of the best evaluation if they still do better on the whole validation part, else the last ones.
+fn choose_weights(run: &mut Run, quiet: bool) -> Result<Vec<f32>> {
+    let last = run.trainer.weights();
+    let Some(loss) = run.trainer.evaluate(u64::MAX)? else { return Ok(last) };
+    let (loss, step) = (loss.mean(), run.trainer.steps());
+    note(
+        quiet,
+        &format!("validation loss {loss:.4} after step {step} (the whole held-out part, by the trainer)"),
+    );
+    let wanted = run.settings.keep_best == Some(true) && !run.trainer.config().descent.optim.maximize;
+    let best = if wanted { run.trainer.best_weights()? } else { None };
+    run.export_best = best.as_ref().is_some_and(|(_, best)| best.mean() < loss);
+    match best {
+        Some((weights, best)) if run.export_best => {
+            let at = run.trainer.best().map_or(0, |(_, at)| at);
+            note(
+                quiet,
+                &format!("the weights of step {at} do better, {:.4}: they are exported", best.mean()),
+            );
+            run.save()?;
+            Ok(weights)
+        }
+        _ => Ok(last),
+    }
+}
+
+/// What a receipt can say of a run.
+fn receipt_of(run: &Run, weights: &[f32]) -> Result<Receipt> {
+    let config = run.trainer.config();
+    let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
+    Ok(Receipt {
+        producer: Some(format!("siskin-train {}", env!("CARGO_PKG_VERSION"))),
+        sources: sources_of(run.texts())?,
+        training: Some(Training {
+            steps: run.trainer.steps(),
+            tokens: run.trainer.tokens_seen(),
+            optimizer: config.descent.describe(),
+            seed: config.seed,
+        }),
+        origin: Some(Origin { name: format!("step {}", run.trainer.steps()), hash: xxh64(&bytes) }),
+        ..Receipt::default()
+    })
+}
+
+/// Loss of the float weights beside that of the file.
+pub fn print_losses(exported: &Exported, dtype: DType) {
+    if let Some(h) = &exported.held_out {
+        println!(
+            "loss on {} held-out tokens, by the runtime: float {:.4}, {dtype} {:.4} ({:+.2} %)",
+            thousands(h.tokens as f64),
+            h.float_loss,
+            h.file_loss,
+            100.0 * (h.file_loss / h.float_loss - 1.0)
+        );
+    }
+}
+
+/// A sample of the present weights, drawn by the runtime from a file in memory.
+fn sample_of(run: &mut Run) -> Result<String> {
+    let weights = run.trainer.weights();
+    let trained = Trained { config: &run.trainer.config().model, vocab: &run.vocab, weights: &weights };
+    let model = Measured::from_bytes(trained.to_bytes(DType::F32)?)?;
+    let options = SampleOptions {
+        prompt: run.settings.sample_prompt.clone().unwrap_or_default(),
+        n: SAMPLE_TOKENS,
+        temperature: 0.8,
+        seed: run.trainer.steps(),
+        threads: run.trainer.config().threads,
+    };
+    let mut text = String::new();
+    model.sample(&options, |piece| text.push_str(piece))?;
+    Ok(text)
+}
+
+/// Prints a sample as it comes.
+pub fn print_sample(model: &Measured, options: &SampleOptions) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let mut broken = None;
+    model.sample(options, |piece| {
+        if broken.is_none() {
+            broken = out.write_all(piece.as_bytes()).and_then(|()| out.flush()).err();
+        }
+    })?;
+    match broken.or_else(|| writeln!(out).err()) {
+        Some(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Io { action: "write", path: PathBuf::from("standard output"), source: e })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How to call `siskin` where it was not installed but built here.
+fn from_source(model: &std::path::Path) -> String {
+    let built = std::env::current_exe().is_ok_and(|exe| exe.iter().any(|part| part == "target"));
+    if built {
+        format!("  (here: cargo run --release --bin siskin -- run {})", model.display())
+    } else {
+        String::new()
+    }
+}
+
+fn note(quiet: bool, line: &str) {
+    if !quiet {
+        eprintln!("{line}");
+    }
+}
