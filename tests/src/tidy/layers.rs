@@ -5,12 +5,13 @@ use super::Problem;
 use super::source::{Source, find_word};
 
 /// Workspace crates and the workspace crates that each may depend on.
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("siskin-format", &[]),
     ("siskin", &["siskin-format"]),
     ("siskin-cli", &["siskin", "siskin-format"]),
     ("siskin-ffi", &["siskin", "siskin-format"]),
     ("siskin-trainer", &["siskin", "siskin-format"]),
+    ("siskin-fuzz", &["siskin", "siskin-format"]),
     ("siskin-tests", &["siskin", "siskin-cli", "siskin-ffi", "siskin-format", "siskin-trainer"]),
 ];
 
