@@ -73,10 +73,6 @@ impl Linear {
         self.layout.cols
     }
 
-    pub(crate) fn is_quantized(&self) -> bool {
-        self.layout.dtype.is_quantized()
-    }
-
     pub(crate) fn matrix<'a>(&self, weights: &'a [u8]) -> Matrix<'a> {
         let data = match self.layout.planes(&weights[self.range.clone()]) {
             Planes::F32(w) => Panels::F32(w.as_chunks().0),

@@ -3,10 +3,20 @@
 
 use crate::batch::{Batch, filled};
 use crate::error::Error;
+use crate::kernels::CacheCell;
 use crate::kernels::simd::LANES;
 use half::f16;
-use siskin_format::config::Position;
+use siskin_format::config::{Position, TransformerConfig};
 use siskin_format::{BlockConfig, ModelConfig};
+
+/// What a plan must know of a model's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weights {
+    /// Some are q8 or q4, so activations are needed as codes.
+    pub(crate) quantized: bool,
+    /// All are f32, so caches keep f32 too.
+    pub(crate) all_f32: bool,
+}
 
 /// Sizes of everything that a session allocates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +28,7 @@ pub(crate) struct Plan {
     /// Tokens whose logits are made in one product.
     pub(crate) head_batch: usize,
     quantized: bool,
+    wide_cache: bool,
     width: usize,
     a: usize,
     b: usize,
@@ -34,7 +45,7 @@ pub(crate) struct Plan {
     pub(crate) bytes: usize,
 }
 
-/// Elements of one block's state.
+/// Floats and cache vectors of one block's state.
 fn state_len(block: &BlockConfig, capacity: usize) -> Option<(usize, usize)> {
     match block {
         BlockConfig::Rnn(rnn) => Some((rnn.cell.hidden, 0)),
@@ -53,7 +64,7 @@ impl Plan {
     /// cannot be counted.
     pub(crate) fn new(
         config: &ModelConfig,
-        quantized: bool,
+        weights: Weights,
         ctx: usize,
         batch: usize,
         threads: usize,
@@ -62,12 +73,12 @@ impl Plan {
         let widths = config.widths();
         let width = widths.iter().copied().max().unwrap_or(0);
         let (mut b, mut q, mut kv, mut gate, mut gx, mut scratch) = (0, 0, 0, 0, 0, capacity);
-        let (mut state_floats, mut state_halfs) = (0usize, 0usize);
+        let (mut state_floats, mut state_cells) = (0usize, 0usize);
         let mut angles = Vec::new();
         for block in &config.blocks {
-            let (floats, halfs) = state_len(block, capacity)?;
+            let (floats, cells) = state_len(block, capacity)?;
             state_floats = state_floats.checked_add(floats)?;
-            state_halfs = state_halfs.checked_add(halfs)?;
+            state_cells = state_cells.checked_add(cells)?;
             match block {
                 BlockConfig::Transformer(t) => {
                     let q_width = t.n_heads.checked_mul(t.head_dim)?;
@@ -89,7 +100,8 @@ impl Plan {
             capacity,
             batch,
             head_batch: batch.min(4),
-            quantized,
+            quantized: weights.quantized,
+            wide_cache: weights.all_f32,
             width,
             a: width,
             b,
@@ -102,11 +114,11 @@ impl Plan {
             scratch,
             bytes: 0,
         };
-        plan.bytes = plan.count(threads, state_floats, state_halfs)?;
+        plan.bytes = plan.count(threads, state_floats, state_cells)?;
         Some(plan)
     }
 
-    fn count(&self, threads: usize, state_floats: usize, state_halfs: usize) -> Option<usize> {
+    fn count(&self, threads: usize, state_floats: usize, state_cells: usize) -> Option<usize> {
         let angles: usize = self.angles.iter().sum();
         let per_token = [2 * self.width, self.q, 2 * self.kv, self.gate, self.gx, angles];
         let mut floats = per_token.iter().sum::<usize>().checked_mul(self.batch)?;
@@ -117,8 +129,8 @@ impl Plan {
             self.b,
             self.quantized,
         )?)?;
-        let halfs = state_halfs.checked_mul(size_of::<[f16; LANES]>())?;
-        floats.checked_mul(4)?.checked_add(batches)?.checked_add(halfs)
+        let cell = if self.wide_cache { size_of::<[f32; LANES]>() } else { size_of::<[f16; LANES]>() };
+        floats.checked_mul(4)?.checked_add(batches)?.checked_add(state_cells.checked_mul(cell)?)
     }
 }
 
@@ -131,15 +143,22 @@ fn gates(block: &BlockConfig) -> usize {
     }
 }
 
-/// Keys and values of one block, f16 (see [`crate::kernels::HeadCache`] for the order within a head).
+/// Keys and values of one block (see [`crate::kernels::HeadCache`] for the order within a head).
 #[derive(Clone, Debug)]
-pub(crate) struct Cache {
-    pub(crate) k: Vec<[f16; LANES]>, // [n_kv_heads][capacity / 8][head_dim]
-    pub(crate) v: Vec<[f16; LANES]>, // [n_kv_heads][ceil(head_dim / 8)][capacity]
+pub(crate) struct Cache<C> {
+    pub(crate) k: Vec<[C; LANES]>, // [n_kv_heads][capacity / 8][head_dim]
+    pub(crate) v: Vec<[C; LANES]>, // [n_kv_heads][ceil(head_dim / 8)][capacity]
     pub(crate) capacity: usize,
 }
 
-impl Cache {
+impl<C: CacheCell> Cache<C> {
+    fn new(t: &TransformerConfig, capacity: usize) -> Result<Self, Error> {
+        let mut cache = Cache { k: Vec::new(), v: Vec::new(), capacity };
+        cache.k = filled(t.n_kv_heads * cache.k_unit(t.head_dim), [C::ZERO; LANES])?;
+        cache.v = filled(t.n_kv_heads * cache.v_unit(t.head_dim), [C::ZERO; LANES])?;
+        Ok(cache)
+    }
+
     /// Elements of `k` that belong to one head.
     pub(crate) fn k_unit(&self, head_dim: usize) -> usize {
         self.capacity / LANES * head_dim
@@ -158,8 +177,10 @@ pub(crate) enum BlockState {
     Hidden(Vec<f32>),
     /// Output and cell of an LSTM block, `[hidden]` each.
     Lstm { h: Vec<f32>, c: Vec<f32> },
-    /// Keys and values of a Transformer block.
-    Cache(Cache),
+    /// Keys and values of a Transformer block with f32 weights, which lose nothing.
+    CacheF32(Cache<f32>),
+    /// Keys and values of any other Transformer block.
+    CacheF16(Cache<f16>),
 }
 
 /// What a model remembers of the tokens so far.
@@ -180,12 +201,10 @@ impl State {
                 BlockConfig::Lstm(lstm) => {
                     BlockState::Lstm { h: filled(lstm.hidden, 0.0)?, c: filled(lstm.hidden, 0.0)? }
                 }
-                BlockConfig::Transformer(t) => {
-                    let mut cache = Cache { k: Vec::new(), v: Vec::new(), capacity: plan.capacity };
-                    cache.k = filled(t.n_kv_heads * cache.k_unit(t.head_dim), [f16::ZERO; LANES])?;
-                    cache.v = filled(t.n_kv_heads * cache.v_unit(t.head_dim), [f16::ZERO; LANES])?;
-                    BlockState::Cache(cache)
+                BlockConfig::Transformer(t) if plan.wide_cache => {
+                    BlockState::CacheF32(Cache::new(t, plan.capacity)?)
                 }
+                BlockConfig::Transformer(t) => BlockState::CacheF16(Cache::new(t, plan.capacity)?),
             });
         }
         Ok(State { position: 0, blocks })
@@ -201,7 +220,7 @@ impl State {
                     h.fill(0.0);
                     c.fill(0.0);
                 }
-                BlockState::Cache(_) => {}
+                BlockState::CacheF32(_) | BlockState::CacheF16(_) => {}
             }
         }
     }

@@ -227,10 +227,8 @@ fn f32_models_follow_the_equations() {
     for (name, config) in common::models() {
         let (largest, loss) = differences(&config, DType::F32);
         println!("{name}: logits differ by up to {largest:.1e}, loss by {loss:.1e}");
-        // Attention keeps keys and values in f16, which is 3e-4 of their size.
-        let bound = if config.has_attention() { 2e-2 } else { 2e-5 };
-        assert!(largest < bound, "{name}: logits differ by {largest}");
-        assert!(loss.abs() < bound / 10.0, "{name}: losses differ by {loss}");
+        assert!(largest < 2e-5, "{name}: logits differ by {largest}");
+        assert!(loss.abs() < 1e-6, "{name}: losses differ by {loss}");
     }
 }
 

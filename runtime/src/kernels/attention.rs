@@ -1,23 +1,22 @@
 //! Causal attention of one query of one head over a cache of keys and values.
 //!
-//! The cache keeps both as f16 panels, so that scores and values are two products with f16 weights, by the same
+//! The cache keeps both as panels of f16 or f32, so that scores and values are two products with float weights, by the same
 //! arithmetic as any other: scores are `K q` with positions as rows, the output is `V^T e` with channels as rows. Each
 //! (query, head) pair is computed alone, in one order over all positions; a prompt in one piece, token by token, and any
 //! split over threads give the same bits.
 
-use super::norm::put;
+use super::norm::{at, put};
 use super::simd::{LANES, Simd};
 use super::softmax::exp_minus_max;
-use super::tile::float_tile;
-use half::f16;
+use super::tile::{Cell, float_tile};
 
 /// Keys and values of one head of one block, for up to `capacity` positions, a multiple of 8.
 #[derive(Clone, Copy, Debug)]
-pub struct HeadCache<'a> {
+pub struct HeadCache<'a, C> {
     /// `[capacity / 8][head_dim][8 positions]`.
-    pub k: &'a [[f16; LANES]],
+    pub k: &'a [[C; LANES]],
     /// `[ceil(head_dim / 8)][capacity][8 channels]`.
-    pub v: &'a [[f16; LANES]],
+    pub v: &'a [[C; LANES]],
     /// Positions it has room for.
     pub capacity: usize,
 }
@@ -26,10 +25,10 @@ pub struct HeadCache<'a> {
 ///
 /// `q` and `out` `[head_dim]`; `scores` is scratch for at least `n` rounded up to 8.
 #[inline(always)]
-pub(super) fn attend<S: Simd>(
+pub(super) fn attend<S: Simd, C: Cell>(
     s: S,
     q: &[f32],
-    cache: HeadCache,
+    cache: HeadCache<C>,
     n: usize,
     scale: f32,
     scores: &mut [f32],
@@ -67,25 +66,25 @@ pub(super) fn attend<S: Simd>(
     }
 }
 
-/// Writes the key and the value of one position of one head, both `[head_dim]`, rounded to halfs.
+/// Writes the key and the value of one position of one head, both `[head_dim]`, rounded to what the cache keeps.
 #[inline(always)]
-pub(super) fn remember<S: Simd>(
+pub(super) fn remember<S: Simd, C: Cell>(
     s: S,
     key: &[f32],
     value: &[f32],
     position: usize,
     capacity: usize,
-    k: &mut [[f16; LANES]],
-    v: &mut [[f16; LANES]],
+    k: &mut [[C; LANES]],
+    v: &mut [[C; LANES]],
 ) {
     let head_dim = key.len();
     let (panel, lane) = (position / LANES, position % LANES);
-    let mut halfs = [f16::ZERO; LANES];
+    let mut cells = [C::ZERO; LANES];
     for i in (0..head_dim).step_by(LANES) {
-        s.store_f16(super::norm::at(s, key, i), &mut halfs);
-        for (j, half) in halfs.iter().enumerate().take(head_dim - i) {
-            k[panel * head_dim + i + j][lane] = *half;
+        C::store(s, at(s, key, i), &mut cells);
+        for (j, cell) in cells.iter().enumerate().take(head_dim - i) {
+            k[panel * head_dim + i + j][lane] = *cell;
         }
-        s.store_f16(super::norm::at(s, value, i), &mut v[i / LANES * capacity + position]);
+        C::store(s, at(s, value, i), &mut v[i / LANES * capacity + position]);
     }
 }

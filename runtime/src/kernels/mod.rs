@@ -7,6 +7,7 @@
 
 mod activation;
 mod attention;
+mod cache;
 mod gemm;
 mod gemv;
 mod isa;
@@ -24,6 +25,7 @@ mod tile;
 
 pub use activation::Function;
 pub use attention::HeadCache;
+pub use cache::CacheCell;
 pub use panels::{Input, Matrix, Panels};
 pub use strip::{Blocks, Chain, Columns, Split, Strip};
 pub use team::{Team, Work};
@@ -49,12 +51,22 @@ macro_rules! for_each_kernel {
                 = quantize::quantize;
             /// `out = softmax(q K^T * scale) V` over the first `n` positions of one head; `scores` is scratch for `n`
             /// rounded up to 8.
-            fn attend(q: &[f32], cache: HeadCache<'_>, n: usize, scale: f32, scores: &mut [f32], out: &mut [f32])
-                = attention::attend;
+            fn attend_f16(
+                q: &[f32], cache: HeadCache<'_, f16>, n: usize, scale: f32, scores: &mut [f32], out: &mut [f32]
+            ) = attention::attend;
+            /// The same over a cache of f32.
+            fn attend_f32(
+                q: &[f32], cache: HeadCache<'_, f32>, n: usize, scale: f32, scores: &mut [f32], out: &mut [f32]
+            ) = attention::attend;
             /// Writes key and value of one position of one head into its cache.
-            fn remember(
+            fn remember_f16(
                 key: &[f32], value: &[f32], position: usize, capacity: usize,
                 k: &mut [[f16; LANES]], v: &mut [[f16; LANES]]
+            ) = attention::remember;
+            /// The same into a cache of f32.
+            fn remember_f32(
+                key: &[f32], value: &[f32], position: usize, capacity: usize,
+                k: &mut [[f32; LANES]], v: &mut [[f32; LANES]]
             ) = attention::remember;
             /// `y = x / rms(x) * weight`; an empty weight counts as ones.
             fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) = norm::rms_norm;

@@ -284,23 +284,32 @@ proptest! {
         let capacity = (n + spare).next_multiple_of(LANES);
         let (q, keys, values) = (rng.floats(head_dim), rng.floats(n * head_dim), rng.floats(n * head_dim));
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let run = |kernels: &Kernels| {
-            let mut k = vec![[f16::ZERO; LANES]; capacity / LANES * head_dim];
-            let mut v = vec![[f16::ZERO; LANES]; head_dim.div_ceil(LANES) * capacity];
+        fn run<C: CacheCell>(kernels: &Kernels, q: &[f32], keys: &[f32], values: &[f32], capacity: usize) -> Vec<f32> {
+            let (head_dim, n) = (q.len(), keys.len() / q.len());
+            let mut k = vec![[C::ZERO; LANES]; capacity / LANES * head_dim];
+            let mut v = vec![[C::ZERO; LANES]; head_dim.div_ceil(LANES) * capacity];
             for p in 0..n {
                 let row = p * head_dim..(p + 1) * head_dim;
-                (kernels.remember)(&keys[row.clone()], &values[row], p, capacity, &mut k, &mut v);
+                C::remember(kernels)(&keys[row.clone()], &values[row], p, capacity, &mut k, &mut v);
             }
             let mut out = vec![0.0; head_dim];
             let mut scores = vec![0.0; capacity];
-            (kernels.attend)(&q, HeadCache { k: &k, v: &v, capacity }, n, scale, &mut scores, &mut out);
+            let scale = 1.0 / (head_dim as f32).sqrt();
+            C::attend(kernels)(q, HeadCache { k: &k, v: &v, capacity }, n, scale, &mut scores, &mut out);
             out
-        };
-        let expected = run(scalar());
-        for kernels in others() {
-            prop_assert_eq!(bits(&run(kernels)), bits(&expected));
         }
-        let half = |x: f32| f16::from_f32(x).to_f64();
+        let half = |x: f32| f16::from_f32(x).to_f32();
+        let halfs = |x: &[f32]| x.iter().map(|x| half(*x)).collect::<Vec<_>>();
+        let expected = run::<f16>(scalar(), &q, &keys, &values, capacity);
+        // The arithmetic is the same; only what the cache keeps differs.
+        let wide = run::<f32>(scalar(), &q, &halfs(&keys), &halfs(&values), capacity);
+        prop_assert_eq!(bits(&wide), bits(&expected));
+        for kernels in others() {
+            prop_assert_eq!(bits(&run::<f16>(kernels, &q, &keys, &values, capacity)), bits(&expected));
+            let wide = run::<f32>(scalar(), &q, &keys, &values, capacity);
+            prop_assert_eq!(bits(&run::<f32>(kernels, &q, &keys, &values, capacity)), bits(&wide));
+        }
+        let half = |x: f32| half(x) as f64;
         let score = |p: usize| (0..head_dim).map(|d| q[d] as f64 * half(keys[p * head_dim + d])).sum::<f64>();
         let weight: Vec<f64> = (0..n).map(|p| (score(p) * scale as f64).exp()).collect();
         let total: f64 = weight.iter().sum();
@@ -460,7 +469,7 @@ fn halfs_round_like_the_half_crate() {
         for x in x.chunks(LANES) {
             let n = x.len();
             let (mut k, mut v) = (vec![[f16::ZERO; LANES]; n], vec![[f16::ZERO; LANES]; LANES]);
-            (kernels.remember)(x, x, 0, LANES, &mut k, &mut v);
+            (kernels.remember_f16)(x, x, 0, LANES, &mut k, &mut v);
             for i in 0..n {
                 let expected = f16::from_f32_const(x[i]).to_bits();
                 assert_eq!(

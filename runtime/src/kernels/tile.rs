@@ -126,23 +126,40 @@ impl<S: Simd> Tiles<S> for Q4<'_> {
     }
 }
 
-/// A float weight as it is stored.
+/// A float as it is stored, in weights and in caches.
 pub(super) trait Cell: Copy {
+    const ZERO: Self;
     /// Eight of them, widened.
     fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F;
+    /// Rounds to eight of them.
+    fn store<S: Simd>(s: S, x: S::F, out: &mut [Self; LANES]);
 }
 
 impl Cell for f32 {
+    const ZERO: f32 = 0.0;
+
     #[inline(always)]
     fn load<S: Simd>(s: S, x: &[f32; LANES]) -> S::F {
         s.load(x)
     }
+
+    #[inline(always)]
+    fn store<S: Simd>(s: S, x: S::F, out: &mut [f32; LANES]) {
+        s.store(x, out);
+    }
 }
 
 impl Cell for f16 {
+    const ZERO: f16 = f16::ZERO;
+
     #[inline(always)]
     fn load<S: Simd>(s: S, x: &[f16; LANES]) -> S::F {
         s.load_f16(x)
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(s: S, x: S::F, out: &mut [f16; LANES]) {
+        s.store_f16(x, out);
     }
 }
 

@@ -11,7 +11,7 @@ use siskin_format::{File, ModelConfig};
 /// One GRU block; gates r z n.
 #[derive(Clone, Debug)]
 pub(crate) struct Gru {
-    pub(crate) cell: Recurrent,
+    cell: Recurrent,
 }
 
 impl Gru {

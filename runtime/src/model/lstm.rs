@@ -11,7 +11,7 @@ use siskin_format::{File, ModelConfig};
 /// One LSTM block; gates i f g o.
 #[derive(Clone, Debug)]
 pub(crate) struct Lstm {
-    pub(crate) cell: Recurrent,
+    cell: Recurrent,
 }
 
 impl Lstm {

@@ -12,14 +12,14 @@ use crate::batch::Cx;
 use crate::error::Error;
 use crate::linear::{Linear, Vector};
 use crate::session::SessionOptions;
-use crate::state::{BlockState, Plan, State, Workspace};
+use crate::state::{BlockState, Plan, State, Weights, Workspace};
 use gru::Gru;
 use lstm::Lstm;
 use norm::Norm;
 use rnn::Rnn;
 use rope::{Rope, Sinusoidal};
 use siskin_format::config::Position;
-use siskin_format::{BlockConfig, File, ModelConfig, OpenOptions};
+use siskin_format::{BlockConfig, DType, File, ModelConfig, OpenOptions};
 use std::path::Path;
 use transformer::Transformer;
 
@@ -51,7 +51,7 @@ pub struct Model {
     blocks: Vec<Block>,
     final_norm: Norm,
     head: Linear, // [vocab_size, width]
-    quantized: bool,
+    weights: Weights,
 }
 
 impl Model {
@@ -96,8 +96,11 @@ impl Model {
             false => Linear::load(&file, "head.weight", None)?.with_bias(head_bias),
         };
         let final_norm = Norm::load(&file, config, "final_norm", config.final_norm)?;
-        let quantized = head.is_quantized() || blocks.iter().any(Block::is_quantized);
-        Ok(Model { embed, positions, ropes, blocks, final_norm, head, quantized, file })
+        let weights = Weights {
+            quantized: file.tensors().iter().any(|info| info.dtype.is_quantized()),
+            all_f32: file.tensors().iter().all(|info| info.dtype == DType::F32),
+        };
+        Ok(Model { embed, positions, ropes, blocks, final_norm, head, weights, file })
     }
 
     /// What the model is.
@@ -124,7 +127,7 @@ impl Model {
         if config.has_attention() && !(1..=config.context).contains(&ctx) {
             return Err(Error::Context { asked: ctx, max: config.context });
         }
-        let plan = Plan::new(config, self.quantized, ctx, options.batch.max(1), options.n_threads());
+        let plan = Plan::new(config, self.weights, ctx, options.batch.max(1), options.n_threads());
         plan.filter(|plan| plan.bytes <= isize::MAX as usize).ok_or(Error::OutOfMemory { bytes: usize::MAX })
     }
 
@@ -142,7 +145,8 @@ impl Model {
                 (Block::Rnn(rnn), BlockState::Hidden(h)) => rnn.forward(cx, ws, h),
                 (Block::Gru(gru), BlockState::Hidden(h)) => gru.forward(cx, ws, h),
                 (Block::Lstm(lstm), BlockState::Lstm { h, c }) => lstm.forward(cx, ws, h, c),
-                (Block::Transformer(block), BlockState::Cache(cache)) => block.forward(cx, ws, cache),
+                (Block::Transformer(block), BlockState::CacheF32(cache)) => block.forward(cx, ws, cache),
+                (Block::Transformer(block), BlockState::CacheF16(cache)) => block.forward(cx, ws, cache),
                 _ => unreachable!("states are made from the config that the blocks were made from"),
             }
         }
@@ -208,15 +212,6 @@ impl Block {
                 Block::Transformer(Box::new(Transformer::load(file, config, index, t, width, rope)?))
             }
         })
-    }
-
-    fn is_quantized(&self) -> bool {
-        match self {
-            Block::Rnn(rnn) => rnn.cell.is_quantized(),
-            Block::Gru(gru) => gru.cell.is_quantized(),
-            Block::Lstm(lstm) => lstm.cell.is_quantized(),
-            Block::Transformer(block) => block.is_quantized(),
-        }
     }
 }
 

@@ -44,10 +44,6 @@ impl Recurrent {
         })
     }
 
-    pub(crate) fn is_quantized(&self) -> bool {
-        self.w_x.is_quantized() || self.w_h.is_quantized()
-    }
-
     /// Runs the block over the tokens in `ws.x`; `cell(gx, gh)` makes the next state in `h` of what it captured.
     pub(crate) fn forward(
         &self,

@@ -11,7 +11,7 @@ use siskin_format::{File, ModelConfig};
 /// One Elman block.
 #[derive(Clone, Debug)]
 pub(crate) struct Rnn {
-    pub(crate) cell: Recurrent,
+    cell: Recurrent,
     f: Function,
 }
 

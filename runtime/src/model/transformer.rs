@@ -6,7 +6,7 @@ use super::rope;
 use crate::batch::{Cx, quantize_columns};
 use crate::error::Error;
 use crate::kernels::simd::{GROUP, LANES};
-use crate::kernels::{Blocks, Columns, Function, HeadCache, Kernels, Strip};
+use crate::kernels::{Blocks, CacheCell, Columns, Function, HeadCache, Kernels, Strip};
 use crate::linear::{Linear, Vector, elements, forward_all};
 use crate::state::{Cache, Workspace};
 use siskin_format::config::{Ffn, TransformerConfig};
@@ -84,18 +84,13 @@ impl Transformer {
         })
     }
 
-    pub(crate) fn is_quantized(&self) -> bool {
-        let all = [&self.wq, &self.wk, &self.wv, &self.wo, &self.w_up, &self.w_down];
-        all.into_iter().chain(&self.w_gate).any(Linear::is_quantized)
-    }
-
     /// The tokens in `ws.x`, whose keys and values join the `cache`.
-    pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, cache: &mut Cache) {
+    pub(crate) fn forward<C: CacheCell>(&self, cx: &mut Cx, ws: &mut Workspace, cache: &mut Cache<C>) {
         self.attention(cx, ws, cache);
         self.ffn(cx, ws);
     }
 
-    fn attention(&self, cx: &mut Cx, ws: &mut Workspace, cache: &mut Cache) {
+    fn attention<C: CacheCell>(&self, cx: &mut Cx, ws: &mut Workspace, cache: &mut Cache<C>) {
         let (tokens, width) = (cx.tokens, cx.tokens * self.d_model);
         let q = &mut ws.q[..tokens * self.n_heads * self.head_dim];
         let k = &mut ws.k[..tokens * self.n_kv_heads * self.head_dim];
@@ -110,16 +105,17 @@ impl Transformer {
     }
 
     /// Norms and turns queries and keys, and writes keys and values to the cache.
-    fn remember(
+    fn remember<C: CacheCell>(
         &self,
         cx: &mut Cx,
         q: &mut [f32],
         k: &mut [f32],
         v: &[f32],
         angles: &[f32],
-        cache: &mut Cache,
+        cache: &mut Cache<C>,
     ) {
         let (tokens, position, kernels) = (cx.tokens, cx.position, cx.kernels);
+        let remember = C::remember(kernels);
         let (head_dim, kv_width) = (self.head_dim, self.n_kv_heads * self.head_dim);
         let (q_norm, k_norm) = (elements(&self.q_norm, cx.weights), elements(&self.k_norm, cx.weights));
         let group = self.n_heads / self.n_kv_heads;
@@ -144,7 +140,7 @@ impl Transformer {
                     let value = &v[t * kv_width + kv_head * head_dim..][..head_dim];
                     let k_head = &mut k_cache[i * k_unit..(i + 1) * k_unit];
                     let v_head = &mut v_cache[i * v_unit..(i + 1) * v_unit];
-                    (kernels.remember)(key, value, position + t, capacity, k_head, v_head);
+                    remember(key, value, position + t, capacity, k_head, v_head);
                 }
             }
         });
@@ -163,8 +159,8 @@ impl Transformer {
     }
 
     /// `softmax(q K^T / sqrt(head_dim)) V` of every token and head; token t sees the positions up to its own.
-    fn attend(&self, cx: &mut Cx, q: &[f32], cache: &Cache, out: &mut [f32]) {
-        let (tokens, position, kernels) = (cx.tokens, cx.position, cx.kernels);
+    fn attend<C: CacheCell>(&self, cx: &mut Cx, q: &[f32], cache: &Cache<C>, out: &mut [f32]) {
+        let (tokens, position, attend) = (cx.tokens, cx.position, C::attend(cx.kernels));
         let (head_dim, q_width) = (self.head_dim, self.n_heads * self.head_dim);
         let (k_unit, v_unit) = (cache.k_unit(head_dim), cache.v_unit(head_dim));
         let group = self.n_heads / self.n_kv_heads;
@@ -182,7 +178,7 @@ impl Transformer {
                 for t in 0..tokens {
                     let q = &q[t * q_width + head * head_dim..][..head_dim];
                     let out = &mut out.row(t)[i * head_dim..(i + 1) * head_dim];
-                    (kernels.attend)(q, head_cache, position + t + 1, scale, work.scratch, out);
+                    attend(q, head_cache, position + t + 1, scale, work.scratch, out);
                 }
             }
         });
