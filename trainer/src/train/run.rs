@@ -86,9 +86,8 @@ impl Run {
         // Everything that can be wrong with the settings is said before the text is read.
         let guess = fill(said, &TextFacts { threads })?;
         model_config(&guess, 256)?;
-        let config = DescentConfig::new(&guess)?;
+        DescentConfig::new(&guess)?;
         batch_size(&guess)?;
-        drop(config);
         let text = Text::open(texts)?;
         let dir = RunDir::lock(dir)?;
         if dir.load_latest()?.is_some() {
