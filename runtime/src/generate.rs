@@ -42,7 +42,7 @@ impl Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Stop::MaxTokens => "all tokens that were asked for are there",
+            Stop::MaxTokens => "as many tokens as asked for",
             Stop::StopString(_) => "a stop string appeared",
             Stop::EndOfText => "the model ended the text",
             Stop::ContextFull => "the context is full",

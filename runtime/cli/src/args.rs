@@ -139,7 +139,7 @@ impl SamplerArgs {
 #[command(
     after_help = "Without a prompt the model begins a text: from its begin token if it has one, else its end \
                         token, else a line end.\nExamples:\n  siskin run shakespeare.siskin -p 'ROMEO:' -n 200 --seed 1\n  \
-                        siskin run shakespeare.siskin --temp 0 --stop '\n\n' < /dev/null\n  \
+                        siskin run shakespeare.siskin --temp 0 --stop 'JULIET:'\n  \
                         cat letter.txt | siskin run model.siskin - --json"
 )]
 pub struct RunArgs {

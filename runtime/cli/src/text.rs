@@ -12,6 +12,9 @@ pub const MAX_PROMPT: u64 = 64 << 20;
 /// Bytes of a text that are encoded at once.
 const PIECE: usize = 1 << 20;
 
+/// Longest piece of a text that has no place where the tokenizer could cut it, in bytes.
+const MAX_UNCUT: usize = 1 << 30;
+
 /// Where a text comes from.
 pub struct Source {
     reader: Box<dyn Read>,
@@ -81,6 +84,12 @@ impl Source {
             text.drain(..cut);
             if at_end {
                 return Ok(pieces.before.bytes as u64);
+            }
+            if text.len() > MAX_UNCUT {
+                return Err(Failure::Failed(format!(
+                    "{name}: a single word of more than {} MiB",
+                    MAX_UNCUT >> 20
+                )));
             }
             want = PIECE.max(text.len()); // no place to cut: look at twice as much
         }
