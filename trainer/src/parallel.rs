@@ -32,9 +32,11 @@ pub struct Division {
 }
 
 impl Division {
-    /// A division that suits most machines: up to 4 shards, and about 1,024 tokens through a tape at once.
+    /// A division that suits most machines: shards of at least 384 tokens, so that summing gradients stays cheap beside
+    /// computing them, 8 of them at most; about 512 tokens through a tape at once, more of which only cost memory.
     pub fn for_batch(batch: usize, len: usize) -> Self {
-        Division { shards: batch.clamp(1, 4), windows: (1024 / len.max(1)).max(1) }
+        let shards = [8, 4, 2].into_iter().find(|&n| n <= batch && batch * len >= 384 * n).unwrap_or(1);
+        Division { shards, windows: (512 / len.max(1)).max(1) }
     }
 }
 
@@ -342,6 +344,13 @@ mod tests {
             assert!((loss - results[0].0).abs() < 1e-12);
             assert!(gradient.iter().zip(&results[0].1).all(|(a, b)| (a - b).abs() < 1e-12));
         }
+    }
+
+    #[test]
+    fn default_divisions() {
+        assert_eq!(Division::for_batch(12, 64), Division { shards: 2, windows: 8 });
+        assert_eq!(Division::for_batch(64, 256), Division { shards: 8, windows: 2 });
+        assert_eq!(Division::for_batch(1, 4096), Division { shards: 1, windows: 1 });
     }
 
     /// On one thread, as with two it is chance whether both are ever busy at once.
