@@ -1,7 +1,7 @@
 //! What a model is: its widths and its stack of blocks, nothing about its weights.
 //!
 //! One description serves the trainer, the file and the runtime. A model is a stack of blocks of any mix of
-//! families, not an entry in a registry of architectures; [`crate::schema`] derives every tensor from it.
+//! families, not an entry in a registry of architectures; [`mod@crate::schema`] derives every tensor from it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Bytes seen as numbers, without a copy. The only `unsafe` beside [`crate::mmap`].
+//! Bytes seen as numbers, without a copy. The only `unsafe` beside `mmap.rs`.
 //!
 //! Everything here is plain old data on a little-endian machine: any bit pattern is a value, so a cast is
 //! sound as soon as the address is aligned and the length is a whole number of elements. Both are checked.
