@@ -44,18 +44,16 @@ impl Candidates {
 
     /// Whether any logit is above minus infinity.
     pub(super) fn any(&self) -> bool {
-        self.greatest().is_some()
+        self.max() > f32::NEG_INFINITY
     }
 
     /// The id of the greatest logit, the lowest of equals; before any filter. `None` if all are minus infinity.
     pub(super) fn greatest(&self) -> Option<u32> {
-        let (mut best, mut max) = (None, f32::NEG_INFINITY);
-        for (id, &logit) in self.logits.iter().enumerate() {
-            if logit > max {
-                (best, max) = (Some(id as u32), logit);
-            }
+        let max = self.max();
+        if max == f32::NEG_INFINITY {
+            return None;
         }
-        best
+        self.logits.iter().position(|&logit| logit == max).map(|id| id as u32)
     }
 
     /// Divides the distance of each logit from the greatest by the temperature: no overflow, however low it is.
@@ -69,19 +67,26 @@ impl Candidates {
         }
     }
 
-    /// Keeps the k greatest logits, in falling order.
+    /// Keeps the k greatest logits, in falling order. `k` is at least 1.
     pub(super) fn top_k(&mut self, k: usize) {
         let Candidates { ids, logits, keys, .. } = self;
-        // At 2 k keys only the best k are kept, and their last is what the rest has to beat.
-        let (mut floor, room) = (0, 2 * k.max(64));
+        // At `room` keys only the best k are kept, and the least of them is what the rest has to beat.
+        let (mut floor, room) = (key(f32::NEG_INFINITY, u32::MAX), 2 * k.max(64));
         keys.clear();
-        for (&id, &logit) in ids.iter().zip(logits.iter()) {
-            let key = key(logit, id);
-            if key > floor {
-                keys.push(key);
-                if keys.len() == room {
-                    keep_greatest(keys, k);
-                    floor = keys[k - 1];
+        for (ids, logits) in ids.chunks(64).zip(logits.chunks(64)) {
+            let (least, _) = unkey(floor);
+            // Most chunks have nothing to add; this loop is one that the compiler vectorizes.
+            if !logits.iter().fold(false, |any, &logit| any | (logit >= least)) {
+                continue;
+            }
+            for (&id, &logit) in ids.iter().zip(logits) {
+                let key = key(logit, id);
+                if key > floor {
+                    keys.push(key);
+                    if keys.len() == room {
+                        keep_greatest(keys, k);
+                        floor = keys[k - 1];
+                    }
                 }
             }
         }
@@ -94,10 +99,18 @@ impl Candidates {
     pub(super) fn top_p(&mut self, p: f32) {
         self.softmax();
         let Candidates { ids, logits, weights, keys, .. } = self;
-        let target = f64::from(p) * weights.iter().map(|&w| f64::from(w)).sum::<f64>();
+        let total = weights.iter().map(|&w| f64::from(w)).sum::<f64>();
+        let target = f64::from(p) * total;
+        // All weights below (total - target) / n together are less than what may be left out, so none of them is
+        // needed; half of that keeps clear of rounding.
+        let least = (0.5 * (total - target) / weights.len() as f64) as f32;
         // Keys hold the place where a token stands, which for equal logits rises with its id.
         keys.clear();
-        keys.extend((0u32..).zip(logits.iter()).map(|(place, &logit)| key(logit, place)));
+        for (place, &weight) in weights.iter().enumerate() {
+            if weight >= least {
+                keys.push(key(logits[place], place as u32));
+            }
+        }
         let (mut sum, mut kept, mut sorted) = (0.0, 0, 0);
         // Few tokens usually suffice: sort the best ones first, more as they are needed.
         while sum < target && kept < keys.len() {
@@ -165,7 +178,7 @@ impl Candidates {
     }
 
     fn max(&self) -> f32 {
-        self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        (self.kernels.max)(&self.logits)
     }
 
     /// Replaces the candidates by those of the keys.

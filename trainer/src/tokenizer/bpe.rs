@@ -8,13 +8,15 @@ use siskin_format::Vocab;
 use siskin_format::vocab::{Merge, PreTokenizer, SpecialIds, TokenKind, VocabKind, VocabParts};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::utils::parallelism::set_parallelism;
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _, Trainer};
 
 use crate::data::Text;
 use crate::error::{Error, Result};
 
-/// Most bytes to learn from; more text hardly changes the merges.
-const SAMPLE: u64 = 16 << 20;
+/// Most bytes to learn from: more text hardly changes the merges, and the crate takes some 50 bytes of memory for
+/// each.
+const SAMPLE: u64 = 8 << 20;
 /// A longer text is sampled in this many pieces, evenly spread.
 const N_PIECES: u64 = 64;
 /// A pair that occurs once is no pattern.
@@ -52,11 +54,13 @@ fn sample_of(text: &Text, range: Range<u64>, size: u64, n_pieces: u64) -> Result
 
 /// Learns a vocabulary of `vocab_size` tokens, or fewer if the lines have no more pairs to merge.
 pub(super) fn train(lines: &[String], vocab_size: usize) -> Result<Vocab> {
-    vocab_of(&learn(lines, vocab_size)?)
+    // Each merge touches too few words to be worth handing to other cores: one is faster.
+    vocab_of(&learn(lines, vocab_size, false)?)
 }
 
-/// The crate's model.
-pub(super) fn learn(lines: &[String], vocab_size: usize) -> Result<BPE> {
+/// The crate's model, learnt on one core or on all.
+pub(super) fn learn(lines: &[String], vocab_size: usize, parallel: bool) -> Result<BPE> {
+    set_parallelism(parallel);
     let byte_level = ByteLevel::new(false, false, true);
     let mut trainer = BpeTrainer::builder()
         .vocab_size(vocab_size)
@@ -85,7 +89,7 @@ struct Learnt {
 }
 
 /// The crate's model as a vocabulary: its tokens spell each byte as a printable character.
-fn vocab_of(model: &BPE) -> Result<Vocab> {
+pub(super) fn vocab_of(model: &BPE) -> Result<Vocab> {
     let learnt = serde_json::to_value(model).and_then(serde_json::from_value::<Learnt>).map_err(failed)?;
     let bytes_of = bytes_by_char();
     let mut tokens = vec![(Vec::new(), TokenKind::Normal); learnt.vocab.len()];
