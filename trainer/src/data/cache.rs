@@ -21,7 +21,6 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use siskin::Tokenizer;
 use siskin_format::atomic::AtomicFile;
 use siskin_format::xxh64::{Xxh64, xxh64};
 use siskin_format::{MappedFile, Vocab};
@@ -30,6 +29,7 @@ use super::encode;
 use super::text::{Split, Text, TextScan};
 use super::tokens::{MappedTokens, Store, Tokens};
 use crate::error::{Error, Result};
+use crate::tokenizer::Tokenizer;
 
 const MAGIC: &[u8; 8] = b"siskinTK";
 const VERSION: u32 = 1;

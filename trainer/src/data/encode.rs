@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use siskin::{Tokenizer, TokenizerError};
 
 use super::text::Text;
 use crate::error::{Error, Result};
+use crate::tokenizer::{Tokenizer, TokenizerError};
 
 /// What one core encodes at a time.
 const PIECE: usize = 512 * 1024;

@@ -1,4 +1,5 @@
-//! From a text to its vocabulary. Encoding and decoding are the runtime's ([`siskin::Tokenizer`]).
+//! From a text to its vocabulary. Encoding and decoding are the runtime's, which the rest of the trainer reaches from
+//! here.
 
 mod apply;
 mod bpe;
@@ -6,6 +7,8 @@ mod bpe;
 mod tests;
 
 pub use apply::{encode, placeholder, whole_chars};
+
+pub use siskin::{Encoder, Tokenizer, TokenizerError};
 
 use std::ops::Range;
 
