@@ -28,6 +28,7 @@ pub mod guard;
 pub mod init;
 pub mod lion;
 pub mod muon;
+mod newton_schulz;
 mod optimizer;
 mod param;
 pub mod rmsprop;
