@@ -3,13 +3,14 @@
 //! Threads live as long as the team. A job is announced by one atomic word, the gate; a worker that is awake joins by
 //! incrementing the gate's count, takes chunks of items, and leaves. Two facts keep the team fast on a busy machine: the
 //! caller works too and closes the gate when no items are left, so a worker that the system has not scheduled is never
-//! waited for; and whoever waits spins for a bounded time, then sleeps. Which thread computes an item never shows in the
+//! waited for; whoever waits spins for a bounded time, then sleeps; and after waiting for a worker that lost its core in
+//! the middle of an item, the caller works alone for a while. Which thread computes an item never shows in the
 //! result, since every item is computed alone.
 
 use super::strip::Split;
 use std::any::Any;
 use std::cell::UnsafeCell;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,21 +22,25 @@ pub const MAX_THREADS: usize = 256;
 /// How long an idle worker spins for the next job, and how long the caller spins for the last workers. It covers
 /// the serial parts of a step and the sampling of a token, and no more.
 const SPIN: Duration = Duration::from_micros(60);
-/// Bytes of work below which waking others costs more than it saves (about a microsecond).
-const WORTH_SHARING: usize = 24 << 10;
-/// Chunks per thread: enough to even out threads of unequal speed.
-const CHUNKS: usize = 4;
+/// What a job costs is told in bytes of weights; a thread streams about this many in a nanosecond, from its caches.
+const BYTES_PER_NS: usize = 40;
+/// Bytes below which a job is not worth the half microsecond that sharing takes.
+const WORTH_SHARING: usize = 64 << 10;
+/// Chunks per thread, few for a short job and more for a long one: enough to even out threads of unequal speed.
+const CHUNKS: RangeInclusive<usize> = 2..=16;
+/// Bytes of work that a chunk should have before there are more of them.
+const CHUNK: usize = 64 << 10;
+/// When waiting for workers that the system had taken off their cores has cost more than sharing gave, the caller works
+/// alone for this many times the wait: trying again then costs a small part of its time, however busy the machine is.
+const ALONE: usize = 8;
+/// Most bytes to work alone, about 100 ms.
+const ALONE_MAX: usize = 4 << 30;
 
 // The gate: epoch in the upper half; below it two flags and the count of workers inside.
 const OPEN: u64 = 1 << 31;
 const WAITING: u64 = 1 << 30;
 const STOP: u64 = 1 << 29;
 const COUNT: u64 = (1 << 16) - 1;
-
-/// A word on a cache line of its own (two, since lines are fetched in pairs).
-#[repr(align(128))]
-#[derive(Default)]
-struct Padded<T>(T);
 
 /// A job without its types. Workers read it between entering and leaving the gate.
 #[derive(Clone, Copy)]
@@ -46,12 +51,18 @@ struct Job {
     chunk: usize,
 }
 
-struct Shared {
-    gate: Padded<AtomicU64>,
-    sleepers: Padded<AtomicU32>,
-    /// First item of each thread's share that nobody has taken.
-    cursors: Vec<Padded<AtomicUsize>>,
+/// All that a worker needs to join, on one cache line: it moves between two cores a handful of times per job.
+#[repr(align(128))] // lines are fetched in pairs
+struct Board {
+    gate: AtomicU64,
+    /// First chunk that nobody has taken.
+    next: AtomicUsize,
     job: UnsafeCell<Job>,
+}
+
+struct Shared {
+    board: Board,
+    sleepers: AtomicU32,
     /// Workers sleep here.
     idle: (Mutex<()>, Condvar),
     /// The caller sleeps here.
@@ -71,6 +82,10 @@ pub struct Team {
     workers: Vec<JoinHandle<()>>,
     scratch: Vec<f32>,
     epoch: u32,
+    /// Bytes of work shared since the last long wait for a worker.
+    shared_bytes: usize,
+    /// Bytes of work to do alone before sharing again.
+    alone_bytes: usize,
 }
 
 /// What a member of the team is given besides its part of the output.
@@ -97,22 +112,31 @@ impl Team {
         assert!((1..=MAX_THREADS).contains(&n_threads), "a team of {n_threads}");
         unsafe fn nothing(_: *const (), _: Range<usize>, _: &mut [f32]) {}
         let shared = Arc::new(Shared {
-            gate: Padded::default(),
-            sleepers: Padded::default(),
-            cursors: (0..n_threads).map(|_| Padded::default()).collect(),
-            job: UnsafeCell::new(Job { data: std::ptr::null(), call: nothing, items: 0, chunk: 1 }),
+            board: Board {
+                gate: AtomicU64::new(0),
+                next: AtomicUsize::new(0),
+                job: UnsafeCell::new(Job { data: std::ptr::null(), call: nothing, items: 0, chunk: 1 }),
+            },
+            sleepers: AtomicU32::new(0),
             idle: Default::default(),
             done: Default::default(),
             panic: Mutex::new(None),
         });
-        let mut team = Team { shared, workers: Vec::new(), scratch: floats(scratch)?, epoch: 0 };
+        let mut team = Team {
+            shared,
+            workers: Vec::new(),
+            scratch: floats(scratch)?,
+            epoch: 0,
+            shared_bytes: 0,
+            alone_bytes: 0,
+        };
         for thread in 1..n_threads {
             let shared = team.shared.clone();
             let mut scratch = floats(scratch)?;
             let worker = Builder::new()
                 .name(format!("siskin-{thread}"))
                 .stack_size(256 << 10)
-                .spawn(move || shared.serve(thread, &mut scratch))?;
+                .spawn(move || shared.serve(&mut scratch))?;
             team.workers.push(worker);
         }
         Ok(team)
@@ -138,25 +162,43 @@ impl Team {
         if items == 0 {
             return;
         }
-        let n_threads = self.n_threads();
-        if n_threads == 1 || items == 1 || items.saturating_mul(cost) < WORTH_SHARING {
+        let total = items.saturating_mul(cost);
+        if self.n_threads() == 1 || items == 1 || total < WORTH_SHARING || self.alone_bytes > 0 {
+            self.alone_bytes = self.alone_bytes.saturating_sub(total);
             // SAFETY: `out` is consumed, so this is its only part.
             let part = unsafe { out.part(0..items) };
             return f(Work { items: 0..items, scratch: &mut self.scratch }, part);
         }
+        let chunks =
+            (total / CHUNK / self.n_threads()).clamp(*CHUNKS.start(), *CHUNKS.end()) * self.n_threads();
         let task = (out, f);
-        let chunk = items.div_ceil(n_threads * CHUNKS);
-        let job = Job { data: (&raw const task).cast(), call: call::<P, F>, items, chunk };
+        let job =
+            Job { data: (&raw const task).cast(), call: call::<P, F>, items, chunk: items.div_ceil(chunks) };
         self.epoch = self.epoch.wrapping_add(1);
         // SAFETY: the previous `run` closed the gate and saw it empty, so no worker reads the job now.
-        unsafe { *self.shared.job.get() = job };
-        self.shared.announce(self.epoch);
-        let closing = Closing(&self.shared);
+        unsafe { self.shared.announce(self.epoch, job) };
+        let mut closing = Closing { shared: &self.shared, waited: Duration::ZERO };
         // SAFETY: `task` lives until `closing` is dropped, which is after the last worker has left.
         unsafe { self.shared.take_chunks(job, 0, &mut self.scratch) };
+        closing.close();
+        let waited = closing.waited;
         drop(closing);
+        self.weigh(total, waited);
         if let Some(payload) = lock(&self.shared.panic).take() {
             resume_unwind(payload);
+        }
+    }
+
+    /// Decides after a job of `total` bytes and a wait for the last worker whether to go on sharing.
+    fn weigh(&mut self, total: usize, waited: Duration) {
+        self.shared_bytes = self.shared_bytes.saturating_add(total);
+        let lost = (waited.as_nanos() as usize).saturating_mul(BYTES_PER_NS);
+        // A worker that runs is at most one chunk behind; one that takes longer than the whole job has lost its core.
+        if waited > SPIN && lost > total {
+            if lost > self.shared_bytes {
+                self.alone_bytes = lost.saturating_mul(ALONE).min(ALONE_MAX);
+            }
+            self.shared_bytes = 0;
         }
     }
 }
@@ -185,82 +227,83 @@ unsafe fn call<P: Split, F: Fn(Work, P::Part) + Sync>(
 }
 
 /// Closes the gate and waits for those inside, also when the caller's own share panics.
-struct Closing<'a>(&'a Shared);
+struct Closing<'a> {
+    shared: &'a Shared,
+    waited: Duration,
+}
+
+impl Closing<'_> {
+    fn close(&mut self) {
+        self.waited = self.shared.close();
+    }
+}
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.close();
+        self.close();
     }
 }
 
 impl Shared {
-    /// The items that a thread starts with.
-    fn share(&self, items: usize, thread: usize) -> Range<usize> {
-        let n = self.cursors.len();
-        items * thread / n..items * (thread + 1) / n
-    }
-
-    fn announce(&self, epoch: u32) {
-        // SAFETY: only the caller writes the job, and this is the caller.
-        let items = unsafe { (*self.job.get()).items };
-        for (thread, cursor) in self.cursors.iter().enumerate() {
-            cursor.0.store(self.share(items, thread).start, Relaxed);
-        }
-        // The store and the load below are both SeqCst, as are the two in `sleep`: either this thread sees the sleeper,
-        // or the sleeper sees the epoch.
-        self.gate.0.store((epoch as u64) << 32 | OPEN, SeqCst);
-        if self.sleepers.0.load(SeqCst) > 0 {
+    /// Opens the gate to a new job, whose first chunk the caller keeps.
+    ///
+    /// # Safety
+    /// The gate must be closed and empty.
+    unsafe fn announce(&self, epoch: u32, job: Job) {
+        // SAFETY: nobody is inside the gate, so nobody reads the job.
+        unsafe { *self.board.job.get() = job };
+        self.board.next.store(1, Relaxed);
+        // The store and the load below are both SeqCst, as are the two in `wait_for_news`: either this thread sees the
+        // sleeper, or the sleeper sees the epoch.
+        self.board.gate.store((epoch as u64) << 32 | OPEN, SeqCst);
+        if self.sleepers.load(SeqCst) > 0 {
             drop(lock(&self.idle.0));
             self.idle.1.notify_all();
         }
     }
 
-    fn close(&self) {
-        let mut gate = self.gate.0.fetch_and(!OPEN, AcqRel);
+    /// Closes the gate and waits for those inside; says how long, or zero when it was too short for a look at the clock.
+    fn close(&self) -> Duration {
+        let gate = self.board.gate.fetch_and(!OPEN, AcqRel);
+        if gate & COUNT == 0 || self.spin_until_empty() {
+            return Duration::ZERO;
+        }
         let start = Instant::now();
-        while gate & COUNT != 0 {
-            for _ in 0..64 {
-                std::hint::spin_loop();
-                gate = self.gate.0.load(Acquire);
-                if gate & COUNT == 0 {
-                    return;
-                }
-            }
-            if start.elapsed() > SPIN {
-                self.gate.0.fetch_or(WAITING, AcqRel);
-                let mut guard = lock(&self.done.0);
-                while self.gate.0.load(Acquire) & COUNT != 0 {
-                    guard = self.done.1.wait(guard).unwrap_or_else(PoisonError::into_inner);
-                }
-                return;
+        while start.elapsed() < SPIN {
+            if self.spin_until_empty() {
+                return start.elapsed();
             }
         }
+        self.board.gate.fetch_or(WAITING, AcqRel);
+        let mut guard = lock(&self.done.0);
+        while self.board.gate.load(Acquire) & COUNT != 0 {
+            guard = self.done.1.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        start.elapsed()
     }
 
-    /// Takes chunks until none is left: first of the thread's own share, which keeps weights in its caches from step to
-    /// step, then of the others'.
+    fn spin_until_empty(&self) -> bool {
+        (0..64).any(|_| {
+            std::hint::spin_loop();
+            self.board.gate.load(Acquire) & COUNT == 0
+        })
+    }
+
+    /// Works on `chunk`, then on whatever chunk is next, until none is left.
     ///
     /// # Safety
-    /// The job's data must outlive the call.
-    unsafe fn take_chunks(&self, job: Job, thread: usize, scratch: &mut [f32]) {
-        let n = self.cursors.len();
-        for k in 0..n {
-            let victim = (thread + k) % n;
-            let end = self.share(job.items, victim).end;
-            let cursor = &self.cursors[victim].0;
-            while cursor.load(Relaxed) < end {
-                let start = cursor.fetch_add(job.chunk, Relaxed);
-                if start >= end {
-                    break;
-                }
-                // SAFETY: the data lives; the cursor gives every item to one thread only.
-                unsafe { (job.call)(job.data, start..(start + job.chunk).min(end), scratch) };
-            }
+    /// The job's data must outlive the call, and nobody else may have `chunk`.
+    unsafe fn take_chunks(&self, job: Job, mut chunk: usize, scratch: &mut [f32]) {
+        while chunk * job.chunk < job.items {
+            let start = chunk * job.chunk;
+            // SAFETY: the data lives, and the counter gives every chunk to one thread only.
+            unsafe { (job.call)(job.data, start..(start + job.chunk).min(job.items), scratch) };
+            chunk = self.board.next.fetch_add(1, Relaxed);
         }
     }
 
     /// A worker's life.
-    fn serve(&self, thread: usize, scratch: &mut [f32]) {
+    fn serve(&self, scratch: &mut [f32]) {
         let mut last = 0;
         loop {
             let gate = self.wait_for_news(last);
@@ -271,8 +314,8 @@ impl Shared {
             if self.enter(gate) {
                 // SAFETY: this thread is counted inside the gate, so the job is not rewritten and its data lives.
                 let work = catch_unwind(AssertUnwindSafe(|| unsafe {
-                    let job = *self.job.get();
-                    self.take_chunks(job, thread, scratch);
+                    let job = *self.board.job.get();
+                    self.take_chunks(job, self.board.next.fetch_add(1, Relaxed), scratch);
                 }));
                 if let Err(payload) = work {
                     *lock(&self.panic) = Some(payload);
@@ -286,7 +329,7 @@ impl Shared {
     fn enter(&self, mut gate: u64) -> bool {
         let epoch = gate >> 32;
         while gate & OPEN != 0 && gate >> 32 == epoch {
-            match self.gate.0.compare_exchange_weak(gate, gate + 1, AcqRel, Acquire) {
+            match self.board.gate.compare_exchange_weak(gate, gate + 1, AcqRel, Acquire) {
                 Ok(_) => return true,
                 Err(now) => gate = now,
             }
@@ -295,7 +338,7 @@ impl Shared {
     }
 
     fn leave(&self) {
-        let before = self.gate.0.fetch_sub(1, AcqRel);
+        let before = self.board.gate.fetch_sub(1, AcqRel);
         if before & WAITING != 0 && before & COUNT == 1 {
             drop(lock(&self.done.0));
             self.done.1.notify_one();
@@ -308,7 +351,7 @@ impl Shared {
         let start = Instant::now();
         while start.elapsed() < SPIN {
             for _ in 0..64 {
-                let gate = self.gate.0.load(Acquire);
+                let gate = self.board.gate.load(Acquire);
                 if news(gate) {
                     return gate;
                 }
@@ -316,22 +359,22 @@ impl Shared {
             }
         }
         let mut guard = lock(&self.idle.0);
-        self.sleepers.0.fetch_add(1, SeqCst);
+        self.sleepers.fetch_add(1, SeqCst);
         let gate = loop {
-            let gate = self.gate.0.load(SeqCst);
+            let gate = self.board.gate.load(SeqCst);
             if news(gate) {
                 break gate;
             }
             guard = self.idle.1.wait(guard).unwrap_or_else(PoisonError::into_inner);
         };
-        self.sleepers.0.fetch_sub(1, SeqCst);
+        self.sleepers.fetch_sub(1, SeqCst);
         gate
     }
 }
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.gate.0.fetch_or(STOP, SeqCst);
+        self.shared.board.gate.fetch_or(STOP, SeqCst);
         drop(lock(&self.shared.idle.0));
         self.shared.idle.1.notify_all();
         for worker in self.workers.drain(..) {
