@@ -1,4 +1,4 @@
-//! A decode step allocates nothing, on any thread, for every family.
+//! A session allocates what it said it would, and a step allocates nothing, on any thread, for every family.
 
 // A global allocator cannot be written without it.
 #![allow(unsafe_code)]
@@ -13,29 +13,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Counting;
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+fn count(bytes: usize) {
+    CALLS.fetch_add(1, Ordering::Relaxed);
+    BYTES.fetch_add(bytes, Ordering::Relaxed);
+}
 
 // SAFETY: every call is handed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count(layout.size());
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count(layout.size());
         // SAFETY: the caller's promise.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, data: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count(size);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(data, layout, size) }
     }
 
     unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count(0);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(data, layout) }
     }
@@ -52,9 +58,15 @@ fn a_step_allocates_nothing() {
             let model = common::model(&config, dtype, 1);
             for threads in [1, 2] {
                 let options = SessionOptions { threads: Some(threads), ..SessionOptions::default() };
-                let before = CALLS.load(Ordering::Relaxed);
+                let told = model.session_bytes(&options).unwrap();
+                let before = BYTES.load(Ordering::Relaxed);
                 let mut session = Session::new(model.clone(), &options).unwrap();
-                assert!(CALLS.load(Ordering::Relaxed) > before, "the counter counts");
+                // Beside the buffers there are the lists of them, the team and what starting a thread takes.
+                let taken = BYTES.load(Ordering::Relaxed) - before;
+                assert!(
+                    (told..told + (8 << 10)).contains(&taken),
+                    "{name} {dtype}: {taken} bytes, told {told}"
+                );
                 // Threads allocate while they start; let them come to rest.
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 let before = CALLS.load(Ordering::Relaxed);

@@ -30,9 +30,11 @@ const WORTH_SHARING: usize = 64 << 10;
 const CHUNKS: RangeInclusive<usize> = 2..=16;
 /// Bytes of work that a chunk should have before there are more of them.
 const CHUNK: usize = 64 << 10;
-/// When waiting for workers that the system had taken off their cores has cost more than sharing gave, the caller works
-/// alone for this many times the wait: trying again then costs a small part of its time, however busy the machine is.
-const ALONE: usize = 8;
+/// Sharing a job of memory's speed saves a third of its time or more. When waiting for workers that the system had taken
+/// off their cores costs more than one part in `GAIN` of what was shared, the caller works alone,
+const GAIN: usize = 3;
+/// for this many times the wait: trying again then costs a small part of its time, however busy the machine is.
+const ALONE: usize = 16;
 /// Most bytes to work alone, about 100 ms.
 const ALONE_MAX: usize = 4 << 30;
 
@@ -195,7 +197,7 @@ impl Team {
         let lost = (waited.as_nanos() as usize).saturating_mul(BYTES_PER_NS);
         // A worker that runs is at most one chunk behind; one that takes longer than the whole job has lost its core.
         if waited > SPIN && lost > total {
-            if lost > self.shared_bytes {
+            if lost.saturating_mul(GAIN) > self.shared_bytes {
                 self.alone_bytes = lost.saturating_mul(ALONE).min(ALONE_MAX);
             }
             self.shared_bytes = 0;
