@@ -47,8 +47,8 @@ pub fn values(spec: &TensorSpec, seed: u64) -> Vec<f32> {
         Role::NormBias | Role::Bias => 0.125 * rng.signed_unit(),
         Role::Embedding | Role::Position => rng.signed_unit(),
         _ => {
-            // 2^floor(log2(2 / sqrt(cols))), in integers.
-            let halvings = (spec.cols.max(1).ilog2() / 2).saturating_sub(1);
+            // Products keep the size of their input, about.
+            let halvings = spec.cols.max(1).ilog2() / 2;
             rng.signed_unit() / (1u32 << halvings) as f32
         }
     };
