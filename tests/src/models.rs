@@ -4,6 +4,9 @@ use siskin_format::config::{
     Activation, BlockConfig, Ffn, ModelConfig, Norm, Position, RecurrentConfig, RnnConfig, TransformerConfig,
 };
 use siskin_format::schema::{Role, TensorSpec, schema};
+use siskin_format::writer::to_bytes;
+use siskin_format::{Contents, DType, Error, Receipt, Vocab};
+use std::borrow::Cow;
 
 /// SplitMix64 (Steele, Lea & Flood 2014).
 #[derive(Clone, Debug)]
@@ -58,6 +61,19 @@ pub fn values(spec: &TensorSpec, seed: u64) -> Vec<f32> {
 /// Every tensor of a model in schema order, with its seeded elements.
 pub fn weights(config: &ModelConfig, seed: u64) -> Vec<(TensorSpec, Vec<f32>)> {
     schema(config).into_iter().map(|spec| (spec.clone(), values(&spec, seed))).collect()
+}
+
+/// The bytes of a file with seeded weights: characters as tokens, an empty receipt.
+///
+/// # Panics
+/// When the configuration is not valid.
+pub fn file(config: &ModelConfig, dtype: DType, seed: u64) -> Vec<u8> {
+    let first = 0x4e00; // the first Chinese characters: as many as any test wants, none of them special
+    let chars: Vec<char> = (first..).filter_map(char::from_u32).take(config.vocab_size).collect();
+    let vocab = Vocab::chars(&chars, false).expect("distinct characters");
+    let contents = Contents { config, vocab: &vocab, receipt: &Receipt::default() };
+    let weights = |spec: &TensorSpec| Ok::<_, Error>(Cow::Owned(values(spec, seed)));
+    to_bytes(&contents, |spec| spec.dtype_for(dtype), weights).expect("a valid configuration")
 }
 
 fn base(vocab_size: usize, d_model: usize, blocks: Vec<BlockConfig>) -> ModelConfig {
@@ -175,7 +191,7 @@ mod tests {
         assert_eq!(Rng::new(0).next_u64(), 0xe220_a839_7b1d_cdaf);
         let all = weights(&gpt(), 1);
         let sum = all.iter().flat_map(|(_, v)| v).fold(0u64, |h, v| h.rotate_left(5) ^ v.to_bits() as u64);
-        assert_eq!(sum, 6_907_249_697_307_932_240);
+        assert_eq!(sum, 17_596_708_149_123_963_983);
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! The same logits everywhere: hashes over every bit of the logits of small models of each family and dtype, held
+//! against `tests/goldens/logits/hashes.txt`.
+//!
+//! The weights are drawn from integers, so files are the same bytes on every machine; each is run by every instruction
+//! set that this CPU has, on one thread and on two. CI runs this natively, by the scalar kernels, and on emulated ARM
+//! cores. A hash that changes is a change of the numerics contract (`runtime/NUMERICS.md`).
+
+use sha2::{Digest, Sha256};
+use siskin::{Isa, Model, Sampler, SamplerOptions, Session, SessionOptions};
+use siskin_format::config::{BlockConfig, Ffn, Norm, Position};
+use siskin_format::{DType, ModelConfig};
+use siskin_tests::models;
+use std::fmt::Write;
+use std::sync::Arc;
+
+const GENERATED: usize = 256;
+const PROMPT: [u32; 11] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 58];
+
+/// One model per family, and one per option that computes otherwise.
+fn cases() -> Vec<(&'static str, ModelConfig)> {
+    let mut cases = models::families();
+    for (_, config) in &mut cases {
+        config.context = PROMPT.len() + GENERATED;
+    }
+    let find = |name: &str| cases.iter().find(|(n, _)| *n == name).expect("a family").1.clone();
+    let (mut gpt, mut llama, mut mixed) = (find("gpt"), find("llama"), find("lstm"));
+
+    gpt.position = Position::Sinusoidal;
+    gpt.head_bias = true;
+    each_transformer(&mut gpt, |i, t| t.ffn = [Ffn::Relu, Ffn::Relu2][i]);
+    llama.logit_softcap = 6.0;
+    each_transformer(&mut llama, |i, t| (t.ffn, t.qk_norm) = ([Ffn::GatedGelu, Ffn::Silu][i], true));
+    mixed.final_norm = Norm::Batch;
+    mixed.blocks.insert(0, find("gpt").blocks[0].clone());
+    for block in &mut mixed.blocks {
+        if let BlockConfig::Lstm(cell) = block {
+            (cell.norm, cell.residual, cell.hidden) = (Norm::Layer, true, mixed.d_model);
+        }
+    }
+    cases.extend([("gpt-options", gpt), ("llama-options", llama), ("mixed", mixed)]);
+    cases
+}
+
+fn each_transformer(
+    config: &mut ModelConfig,
+    mut change: impl FnMut(usize, &mut siskin_format::config::TransformerConfig),
+) {
+    for (i, block) in config.blocks.iter_mut().enumerate() {
+        if let BlockConfig::Transformer(t) = block {
+            change(i, t);
+        }
+    }
+}
+
+/// Hash of the bits of the logits at every position of the prompt and after each generated token.
+fn hash(model: &Arc<Model>, isa: Isa, threads: usize) -> String {
+    let options = SessionOptions { threads: Some(threads), isa: Some(isa), batch: 4, ..Default::default() };
+    let mut session = Session::new(model.clone(), &options).unwrap();
+    let sampling = SamplerOptions { temperature: 0.9, top_k: 20, top_p: 0.95, seed: 7, ..Default::default() };
+    let mut sampler = Sampler::new(sampling, model.config().vocab_size).unwrap();
+    let mut sha = Sha256::new();
+    let mut token = 0;
+    let mut take = |logits: &[f32]| {
+        assert!(logits.iter().all(|x| x.is_finite()));
+        logits.iter().for_each(|x| sha.update(x.to_bits().to_le_bytes()));
+    };
+    session
+        .forward_each(&PROMPT, |i, logits| {
+            take(logits);
+            if i + 1 == PROMPT.len() {
+                token = sampler.sample(logits).unwrap();
+            }
+        })
+        .unwrap();
+    for _ in 0..GENERATED {
+        let logits = session.forward(&[token]).unwrap();
+        take(logits);
+        token = sampler.sample(logits).unwrap();
+    }
+    hex(&sha.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
+}
+
+/// The golden line of one model: its name, hash of its file, hash of its logits.
+fn line(name: &str, dtype: DType, file: &[u8], logits: &str) -> String {
+    format!("{name} {dtype} file {} logits {logits}", hex(&Sha256::digest(file)))
+}
+
+/// Compares all models of one dtype with their golden lines, for every instruction set and one and two threads.
+fn check(dtype: DType) {
+    let golden = std::fs::read_to_string(siskin_tests::golden("logits/hashes.txt")).unwrap();
+    for (name, config) in cases() {
+        let bytes = models::file(&config, dtype, 1);
+        let model = Arc::new(Model::from_bytes(bytes.clone()).unwrap());
+        let expected = golden.lines().find(|l| l.starts_with(&format!("{name} {dtype} ")));
+        for isa in Isa::available() {
+            for threads in [1, 2] {
+                let found = line(name, dtype, &bytes, &hash(&model, isa, threads));
+                assert_eq!(
+                    Some(found.as_str()),
+                    expected,
+                    "{} with {threads} thread(s): if the contract was meant to change, say so in NUMERICS.md and run \
+                     this test's `rewrite` with --ignored",
+                    isa.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn f32() {
+    check(DType::F32);
+}
+
+#[test]
+fn f16() {
+    check(DType::F16);
+}
+
+#[test]
+fn q8() {
+    check(DType::Q8);
+}
+
+#[test]
+fn q4() {
+    check(DType::Q4);
+}
+
+#[test]
+fn every_line_has_its_model() {
+    let golden = std::fs::read_to_string(siskin_tests::golden("logits/hashes.txt")).unwrap();
+    let lines: Vec<&str> = golden.lines().filter(|l| !l.starts_with('#')).collect();
+    assert_eq!(lines.len(), cases().len() * DType::ALL.len());
+    let mut hashes: Vec<&str> = lines.iter().map(|l| l.rsplit(' ').next().unwrap()).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), lines.len(), "no two models have the same logits");
+}
+
+#[test]
+#[ignore = "writes the golden file by the scalar kernels"]
+fn rewrite() {
+    let mut text = String::from(
+        "# Written by `cargo test --release -p siskin-tests --test logits_hash -- --ignored rewrite` (scalar, one thread).\n\
+         # Model, dtype, SHA-256 of its file, SHA-256 over the little-endian bits of all its logits.\n",
+    );
+    for (name, config) in cases() {
+        for dtype in DType::ALL {
+            let bytes = models::file(&config, dtype, 1);
+            let model = Arc::new(Model::from_bytes(bytes.clone()).unwrap());
+            text += &line(name, dtype, &bytes, &hash(&model, Isa::Scalar, 1));
+            text.push('\n');
+        }
+    }
+    std::fs::write(siskin_tests::golden("logits/hashes.txt"), text).unwrap();
+}
