@@ -91,6 +91,11 @@ fn skipped_tests_say_so() {
 }
 
 #[test]
+fn the_house_is_complete() {
+    report(rules::missing_files(&files(&siskin_tests::root())));
+}
+
+#[test]
 fn the_repository_stays_small() {
     report(rules::repository_size(&files(&siskin_tests::root())));
 }

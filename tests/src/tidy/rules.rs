@@ -15,6 +15,23 @@ const UNSAFE_ALLOWED: [&str; 7] = [
     "trainer/src/ops/simd.rs",
 ];
 
+/// What a clone must hold beside sources.
+const HOUSE_FILES: [&str; 13] = [
+    ".cargo/config.toml",
+    ".ci/aarch64",
+    ".ci/run",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "Makefile",
+    "SECURITY.md",
+    "format/SPEC.md",
+    "runtime/NUMERICS.md",
+    "tests/goldens/logits/hashes.txt",
+];
+
 /// Most lines of a hand-written file.
 pub const MAX_LINES: usize = 1000;
 /// Median lines of the Rust files.
@@ -62,8 +79,7 @@ pub fn safety_comments(path: &str, text: &str) -> Vec<Problem> {
     let (code, comments): (Vec<&str>, Vec<&str>) =
         (source.code.lines().collect(), source.comments.lines().collect());
     unsafe_lines(&source.code)
-        // A function pointer's type promises nothing yet.
-        .filter(|line| !code[line - 1].contains("unsafe fn("))
+        .filter(|line| needs_reason(code[line - 1]))
         .filter(|line| !has_safety_comment(&code, &comments, line - 1))
         .map(|line| {
             let message = "unsafe without its reason; write `// SAFETY:` above it, naming the fact that makes \
@@ -71,6 +87,12 @@ pub fn safety_comments(path: &str, text: &str) -> Vec<Problem> {
             Problem::new(path, line, message)
         })
         .collect()
+}
+
+/// A function pointer's type promises nothing yet, and a private function or a trait's method made real has its
+/// contract at its callers or at the trait.
+fn needs_reason(line: &str) -> bool {
+    !line.contains("unsafe fn(") && (!line.contains("unsafe fn ") || find_word(line, "pub").is_some())
 }
 
 /// Line numbers, from 1, that use the keyword.
@@ -258,7 +280,9 @@ pub fn hidden_skips(path: &str, text: &str) -> Vec<Problem> {
         problems.push(Problem::new(path, i + 1, message));
     };
     for (i, line) in code.iter().enumerate() {
-        if line.contains("#[ignore") {
+        // A generator that prints a table or writes a golden is no test, and says what it does.
+        let makes = ["prints ", "writes "].iter().any(|verb| strings[i].trim_start().starts_with(verb));
+        if line.contains("#[ignore") && !makes {
             found(i, "#[ignore]");
         }
         if i < in_tests {
@@ -276,6 +300,18 @@ pub fn hidden_skips(path: &str, text: &str) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// A paper or a script of the house that is gone.
+pub fn missing_files(files: &[File]) -> Vec<Problem> {
+    let here = |path: &str| files.iter().any(|f| f.path == path);
+    HOUSE_FILES
+        .iter()
+        .filter(|path| !here(path))
+        .map(|path| {
+            Problem::new(path, 0, "is missing; a merge may have dropped it: bring it back from the history")
+        })
+        .collect()
 }
 
 /// Everything together is larger than a clone should be.
@@ -319,9 +355,9 @@ mod tests {
             lines(&safety_comments(path, "// SAFETY: of f.\nunsafe { f() }\n\nlet b = unsafe { g() };\n")),
             [4]
         );
-        assert_eq!(lines(&safety_comments(path, "/// Adds.\nunsafe fn f() {}\n")), [2]);
+        assert_eq!(lines(&safety_comments(path, "/// Adds.\npub unsafe fn f() {}\n")), [2]);
         assert_eq!(
-            safety_comments(path, "/// # Safety\n/// `p` is aligned.\n#[inline]\nunsafe fn f() {}\n"),
+            safety_comments(path, "/// # Safety\n/// `p` is aligned.\n#[inline]\npub unsafe fn f() {}\n"),
             []
         );
         assert_eq!(safety_comments(path, "type Kernel = unsafe fn(&[f32]);\n"), []);
@@ -384,6 +420,8 @@ mod tests {
     fn hidden_skips_are_found() {
         let ignored = format!("#[test]\n#[{}]\nfn f() {{}}\n", "ignore = \"slow\"");
         assert_eq!(lines(&hidden_skips("runtime/src/a.rs", &ignored)), [2]);
+        let generator = ignored.replace("slow", "prints the table");
+        assert_eq!(hidden_skips("runtime/src/a.rs", &generator), []);
         let early = "#[cfg(test)]\nmod tests {\n    if !is_x86_feature_detected!(\"avx2\") {\n        return;\n    }\n}\n";
         assert_eq!(lines(&hidden_skips("runtime/src/a.rs", early)), [4]);
         assert_eq!(hidden_skips("runtime/src/a.rs", &early.replace("#[cfg(test)]\n", "")), []);
@@ -393,9 +431,20 @@ mod tests {
         assert_eq!(hidden_skips("tests/tests/a.rs", "if !x.exists() {\n    return skip(\"no x\");\n}\n"), []);
     }
 
+    fn file(path: &str, size: u64) -> File {
+        File { path: path.to_string(), size, text: None }
+    }
+
+    #[test]
+    fn a_missing_paper_is_found() {
+        let mut all: Vec<File> = HOUSE_FILES.iter().map(|path| file(path, 1)).collect();
+        assert_eq!(missing_files(&all), []);
+        let gone = all.remove(2);
+        assert_eq!(missing_files(&all)[0].path, gone.path);
+    }
+
     #[test]
     fn a_heavy_repository_is_found() {
-        let file = |path: &str, size| File { path: path.to_string(), size, text: None };
         assert_eq!(repository_size(&[file("a", 9_999_999), file("b", 1)]), []);
         let found = repository_size(&[file("a", 9_999_999), file("b", 2)]);
         assert!(found[0].path == "a" && found[0].message.contains("10000001 bytes"));

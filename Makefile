@@ -1,0 +1,35 @@
+# `make check` is what CI runs. Every target works on its own; `make help` lists them.
+
+CARGO ?= cargo
+
+.PHONY: help check fmt clippy test doc isa aarch64
+
+help:
+	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
+
+check: fmt clippy doc isa aarch64 test ## everything below: what CI runs
+
+fmt: ## formatting is rustfmt's
+	@echo "==== formatting"
+	$(CARGO) fmt --all --check
+
+clippy: ## no warning of the compiler or of clippy
+	@echo "==== clippy"
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+doc: ## documentation without warnings
+	@echo "==== documentation"
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+isa: ## the runtime and the logits' hashes once more, by the scalar kernels alone
+	@echo "==== scalar kernels"
+	SISKIN_ISA=scalar $(CARGO) test --release -p siskin
+	SISKIN_ISA=scalar $(CARGO) test --release -p siskin-tests --no-default-features --test logits_hash
+
+aarch64: ## format, runtime and the logits' hashes on an emulated ARM
+	@echo "==== aarch64"
+	bash .ci/aarch64
+
+test: ## every test, by README's command, with the best kernels of this machine
+	@echo "==== tests"
+	$(CARGO) test --workspace --release
