@@ -12,6 +12,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Progress {
     bar: ProgressBar,
     plain: bool,
+    quiet: bool,
     started: Instant,
     first_step: u64,
     total: u64,
@@ -32,6 +33,7 @@ impl Progress {
         Progress {
             bar,
             plain,
+            quiet,
             started: Instant::now(),
             first_step,
             total,
@@ -66,14 +68,10 @@ impl Progress {
 
     /// A line that stays, above the bar.
     pub fn note(&self, line: &str) {
-        if self.plain {
-            eprintln!("{line}");
-        } else {
-            self.bar.suspend(|| {
-                if !self.bar.is_hidden() {
-                    eprintln!("{line}");
-                }
-            });
+        match (self.quiet, self.plain) {
+            (true, _) => {}
+            (false, true) => eprintln!("{line}"),
+            (false, false) => self.bar.suspend(|| eprintln!("{line}")),
         }
     }
 

@@ -369,9 +369,108 @@ pub struct BlockSettings {
 impl Settings {
     /// `self`, with whatever it leaves open taken from `other`.
     pub fn or(&self, other: &Settings) -> Settings {
-        let mut merged = other.to_map();
-        merged.extend(self.to_map().into_iter().filter(|(_, value)| !value.is_null()));
-        serde_json::from_value(merged.into()).expect("the same type on both sides")
+        macro_rules! merge {
+            ($($field:ident),+) => {
+                Settings { $($field: self.$field.clone().or_else(|| other.$field.clone())),+ }
+            };
+        }
+        // The compiler sees to it that none is missing.
+        merge!(
+            model,
+            n_layers,
+            d_model,
+            hidden,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            d_ff,
+            ffn,
+            activation,
+            norm,
+            final_norm,
+            norm_eps,
+            norm_weight,
+            norm_bias,
+            position,
+            rope_theta,
+            bias,
+            residual,
+            qk_norm,
+            tied_head,
+            head_bias,
+            logit_softcap,
+            dropout,
+            init,
+            init_gain,
+            init_std,
+            zero_residual,
+            zero_head,
+            forget_bias,
+            tokenizer,
+            vocab_size,
+            context,
+            batch_size,
+            val_fraction,
+            optimizer,
+            lr,
+            weight_decay,
+            decoupled,
+            maximize,
+            momentum,
+            dampening,
+            nesterov,
+            beta1,
+            beta2,
+            alpha,
+            centered,
+            eps,
+            lr_decay,
+            initial_accumulator,
+            ns_steps,
+            adam_lr,
+            embedding_lr_mult,
+            head_lr_mult,
+            vector_lr_mult,
+            accumulate,
+            clip_norm,
+            clip_value,
+            ema,
+            schedule,
+            warmup,
+            end_factor,
+            decay_fraction,
+            anneal,
+            gamma,
+            step_size,
+            rate,
+            power,
+            pct_start,
+            div_factor,
+            final_div_factor,
+            reduce,
+            plateau_patience,
+            threshold,
+            cooldown,
+            min_factor,
+            steps,
+            minutes,
+            seed,
+            threads,
+            shards,
+            eval_every,
+            eval_tokens,
+            sample_every,
+            sample_prompt,
+            checkpoint_every,
+            patience,
+            min_delta,
+            target_loss,
+            grad_tol,
+            spike,
+            keep_best,
+            dtype,
+            blocks
+        )
     }
 
     /// Every key of the settings, sorted.
@@ -410,6 +509,8 @@ mod tests {
         let file = Settings { lr: Some(0.2), n_layers: Some(3), ..Default::default() };
         let merged = flags.or(&file);
         assert_eq!((merged.lr, merged.n_layers, merged.seed), (Some(0.1), Some(3), None));
+        let nan = Settings { lr: Some(f32::NAN), ..Default::default() };
+        assert!(nan.or(&file).lr.unwrap().is_nan(), "a NaN is kept, to be refused");
     }
 
     #[test]
