@@ -1,7 +1,6 @@
 //! The siskin trainer.
 #![deny(unsafe_code)]
 
-pub mod bench;
 pub mod checkpoint;
 pub mod data;
 pub mod error;

@@ -1,16 +1,15 @@
 //! A model in training: weights, gradients, batches and descent, one update at a time.
 
-use siskin_format::schema::Role;
-use siskin_format::{ModelConfig, TensorSpec};
+use siskin_format::ModelConfig;
 
 use super::descent::{Descent, DescentState, Update};
 use super::feed::{BatchSize, EvalFeed, Feed};
 use crate::data::{Cursor, Tokens};
 use crate::error::{Error, Result};
 use crate::model::{Model, Noise};
+use crate::optim::ParamInfo;
 use crate::optim::accumulate::Accumulator;
 use crate::optim::converge::StopReason;
-use crate::optim::{ParamInfo, ParamKind};
 use crate::parallel::{DataParallel, Division, Loss};
 use crate::params::ParamStore;
 use crate::settings::descent::DescentConfig;
@@ -102,7 +101,7 @@ impl Trainer {
         let mut store = ParamStore::new(&config.model);
         let specs = store.layout().specs().to_vec();
         config.descent.init.fill(&specs, config.model.n_layers(), config.seed, &mut store.values);
-        let infos = specs.iter().map(param_info).collect();
+        let infos = specs.iter().map(ParamInfo::from_spec).collect();
         let descent = Descent::new(&config.descent, infos, &store.values)?;
         let feed = Feed::new(train, config.seq_len, config.batch_size, carries(&config.model), config.seed)?;
         let rows = feed.rows();
@@ -336,17 +335,6 @@ impl Trainer {
 /// Whether the state of the stack goes on from window to window: no block bounds it by a context.
 pub fn carries(config: &ModelConfig) -> bool {
     !config.has_attention() && config.position == siskin_format::config::Position::None
-}
-
-/// What the optimisers need to know of a tensor of the schema.
-pub fn param_info(spec: &TensorSpec) -> ParamInfo {
-    let kind = match spec.role {
-        Role::Embedding | Role::Position => ParamKind::Embedding,
-        Role::Head => ParamKind::Head,
-        Role::Matrix | Role::MatrixToResidual | Role::Recurrent => ParamKind::Matrix,
-        Role::NormWeight | Role::NormBias | Role::Bias => ParamKind::Vector,
-    };
-    ParamInfo::new(spec.name.clone(), spec.rows, spec.cols, kind).stacked(spec.gates)
 }
 
 fn copy(name: &str, from: &[f32], to: &mut [f32]) -> Result<()> {
