@@ -22,24 +22,28 @@ fn count(bytes: usize) {
 
 // SAFETY: every call is handed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the caller keeps the promise of `GlobalAlloc`.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: the caller keeps the promise of `GlobalAlloc`.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
         // SAFETY: the caller's promise.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // SAFETY: the caller keeps the promise of `GlobalAlloc`.
     unsafe fn realloc(&self, data: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(data, layout, size) }
     }
 
+    // SAFETY: the caller keeps the promise of `GlobalAlloc`.
     unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
         count(0);
         // SAFETY: the caller's promise.

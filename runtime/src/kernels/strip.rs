@@ -117,6 +117,7 @@ unsafe impl<T: Send> Sync for Columns<'_, T> {}
 unsafe impl<'a, T: Send> Split for Columns<'a, T> {
     type Part = Strip<'a, T>;
 
+    // SAFETY: the caller keeps the promise of `Split::part`.
     unsafe fn part(&self, items: Range<usize>) -> Strip<'a, T> {
         let Strip { data, rows, stride, width, life } = self.strip;
         let start = (items.start * self.unit).min(width);
@@ -150,6 +151,7 @@ unsafe impl<T: Send> Sync for Blocks<'_, T> {}
 unsafe impl<'a, T: Send> Split for Blocks<'a, T> {
     type Part = &'a mut [T];
 
+    // SAFETY: the caller keeps the promise of `Split::part`.
     unsafe fn part(&self, items: Range<usize>) -> &'a mut [T] {
         let start = (items.start * self.unit).min(self.len);
         let end = (items.end * self.unit).min(self.len).max(start);
@@ -173,6 +175,7 @@ pub struct Chain<P, const N: usize> {
 unsafe impl<P: Split, const N: usize> Split for Chain<P, N> {
     type Part = [(Range<usize>, P::Part); N];
 
+    // SAFETY: the caller keeps the promise of `Split::part`.
     unsafe fn part(&self, items: Range<usize>) -> Self::Part {
         let mut start = 0;
         std::array::from_fn(|i| {
@@ -189,6 +192,7 @@ unsafe impl<P: Split, const N: usize> Split for Chain<P, N> {
 unsafe impl Split for () {
     type Part = ();
 
+    // SAFETY: the caller keeps the promise of `Split::part`.
     unsafe fn part(&self, _items: Range<usize>) {}
 }
 
@@ -198,6 +202,7 @@ macro_rules! split_tuple {
         unsafe impl<$($name: Split),+> Split for ($($name,)+) {
             type Part = ($($name::Part,)+);
 
+            // SAFETY: the caller keeps the promise of `Split::part`.
             unsafe fn part(&self, items: Range<usize>) -> Self::Part {
                 // SAFETY: the caller's promise holds for every member.
                 unsafe { ($(self.$index.part(items.clone()),)+) }

@@ -112,6 +112,7 @@ impl Team {
     /// When `n_threads` is 0 or above [`MAX_THREADS`].
     pub fn new(n_threads: usize, scratch: usize) -> std::io::Result<Team> {
         assert!((1..=MAX_THREADS).contains(&n_threads), "a team of {n_threads}");
+        // SAFETY: it does nothing.
         unsafe fn nothing(_: *const (), _: Range<usize>, _: &mut [f32]) {}
         let shared = Arc::new(Shared {
             board: Board {
