@@ -100,7 +100,13 @@ fn main() -> ExitCode {
     let bytes: usize = model.file().tensors().iter().map(|info| info.range.len()).sum();
     for threads in args[2].split(',').filter_map(|n| n.parse().ok()) {
         let options = SessionOptions { threads: Some(threads), ..SessionOptions::default() };
-        let mut session = Session::new(model.clone(), &options).expect("a session");
+        let mut session = match Session::new(model.clone(), &options) {
+            Ok(session) => session,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::FAILURE;
+            }
+        };
         let (mut decode, mut prompt, mut share) = (Vec::new(), Vec::new(), Vec::new());
         let tokens: Vec<u32> = (0..128).map(|i| i * 37 % config.vocab_size as u32).collect();
         for _ in 0..5 {

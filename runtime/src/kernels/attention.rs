@@ -40,13 +40,13 @@ pub(super) fn attend<S: Simd, C: Cell>(
     let factor = s.splat(scale);
     let mut panel = 0;
     while panel + 2 <= panels {
-        let [[a, b]] = float_tile(s, [keys(panel), keys(panel + 1)], [q]);
+        let [[a, b]] = float_tile(s, 0, [keys(panel), keys(panel + 1)], [q]);
         put(s, s.mul(a, factor), scores, panel * LANES);
         put(s, s.mul(b, factor), scores, (panel + 1) * LANES);
         panel += 2;
     }
     if panel < panels {
-        let [[a]] = float_tile(s, [keys(panel)], [q]);
+        let [[a]] = float_tile(s, 0, [keys(panel)], [q]);
         put(s, s.mul(a, factor), scores, panel * LANES);
     }
     let e = &mut scores[..n];
@@ -55,13 +55,13 @@ pub(super) fn attend<S: Simd, C: Cell>(
     let panels = head_dim.div_ceil(LANES);
     let mut panel = 0;
     while panel + 2 <= panels {
-        let [[a, b]] = float_tile(s, [values(panel), values(panel + 1)], [&*e]);
+        let [[a, b]] = float_tile(s, 0, [values(panel), values(panel + 1)], [&*e]);
         put(s, s.mul(a, inverse), out, panel * LANES);
         put(s, s.mul(b, inverse), out, (panel + 1) * LANES);
         panel += 2;
     }
     if panel < panels {
-        let [[a]] = float_tile(s, [values(panel)], [&*e]);
+        let [[a]] = float_tile(s, 0, [values(panel)], [&*e]);
         put(s, s.mul(a, inverse), out, panel * LANES);
     }
 }

@@ -173,8 +173,11 @@ impl<S: Simd, C: Cell> Tiles<S> for Floats<'_, C> {
         token: usize,
     ) -> [[S::F; P]; T] {
         let n = self.cols;
+        // One token waits for memory: the next panels follow these at once, so their columns lie P panels ahead.
+        let ahead = if T == 1 { P * n } else { 0 };
         float_tile(
             s,
+            ahead,
             std::array::from_fn(|p| row(self.w, panel + p, n)),
             std::array::from_fn(|t| row(x.x, token + t, n)),
         )
@@ -182,10 +185,11 @@ impl<S: Simd, C: Cell> Tiles<S> for Floats<'_, C> {
 }
 
 /// Eight rows of each panel times each `x`: four accumulators an output, column modulo 4, then
-/// `(a0 + a1) + (a2 + a3)`.
+/// `(a0 + a1) + (a2 + a3)`. Columns `ahead` of the current ones are asked for, unless it is 0.
 #[inline(always)]
 pub(super) fn float_tile<S: Simd, C: Cell, const P: usize, const T: usize>(
     s: S,
+    ahead: usize,
     w: [&[[C; LANES]]; P],
     x: [&[f32]; T],
 ) -> [[S::F; P]; T] {
@@ -194,6 +198,15 @@ pub(super) fn float_tile<S: Simd, C: Cell, const P: usize, const T: usize>(
     let w_quads: [&[[[C; LANES]; 4]]; P] = std::array::from_fn(|p| &w[p].as_chunks::<4>().0[..n / 4]);
     let x_quads: [&[[f32; 4]]; T] = std::array::from_fn(|t| &x[t].as_chunks::<4>().0[..n / 4]);
     for q in 0..n / 4 {
+        if ahead > 0 {
+            for p in 0..P {
+                // Four columns of halfs are one cache line, of floats two.
+                s.prefetch(&w_quads[p][q], ahead);
+                if size_of::<C>() == 4 {
+                    s.prefetch(&w_quads[p][q], ahead + 2);
+                }
+            }
+        }
         for j in 0..4 {
             for p in 0..P {
                 let w = C::load(s, &w_quads[p][q][j]);
