@@ -25,8 +25,6 @@ pub fn fill(said: &Settings, text: &TextFacts) -> Result<Settings> {
     let preset = match family(said)? {
         "gpt" => gpt(),
         "llama" => llama(),
-        "rnn" => Settings { optimizer: str("adam"), lr: Some(2e-3), ..recurrent() },
-        "gru" => Settings { lr: Some(4e-3), ..recurrent() },
         _ => recurrent(),
     };
     let mut s = said.or(&without_overruled(preset, said)).or(&common());
@@ -108,8 +106,8 @@ fn transformer() -> Settings {
         d_model: Some(128),
         n_heads: Some(4),
         schedule: str("wsd"),
-        context: Some(128),
-        batch_size: str("16"),
+        context: Some(256),
+        batch_size: str("8"),
         ..Default::default()
     }
 }
@@ -129,8 +127,10 @@ fn recurrent() -> Settings {
         residual: Some(false),
         head_bias: Some(true),
         schedule: str("wsd"),
+        // An embedding as small as a Transformer's would leave a cell without norms almost without input.
+        init_std: Some(0.2),
         optimizer: str("adam"),
-        lr: Some(4e-3),
+        lr: Some(6e-3),
         clip_norm: Some(1.0),
         ..Default::default()
     }
