@@ -88,9 +88,10 @@ fn evaluate(run: &mut Run, progress: &Progress, log: &mut Log) -> Result<Option<
     Ok(run.trainer.observe_validation(val_loss))
 }
 
-/// A checkpoint that cannot be written must not cost the run.
-fn save(run: &Run, progress: &Progress) {
-    if let Err(error) = run.save() {
+/// A checkpoint that cannot be written must not cost the run; only at its end there is nothing to wait for.
+fn save(run: &mut Run, progress: &Progress) {
+    run.unsaved = run.save().err().map(|error| error.to_string());
+    if let Some(error) = &run.unsaved {
         progress.note(&format!("warning: {error}; the older checkpoints are intact and training goes on"));
     }
 }

@@ -62,6 +62,8 @@ pub struct Run {
     pub export: PathBuf,
     /// The weights of the best evaluation, not the last ones, are what the run is worth.
     pub export_best: bool,
+    /// Why the newest state could not be saved, if so.
+    pub unsaved: Option<String>,
     texts: Vec<PathBuf>,
     text_hash: u64,
 }
@@ -125,6 +127,7 @@ impl Run {
             total: 0,
             export,
             export_best: false,
+            unsaved: None,
             texts,
             text_hash: scan.hash,
         };
@@ -175,6 +178,7 @@ impl Run {
             total: meta.total,
             export: meta.export,
             export_best: meta.export_best,
+            unsaved: None,
             texts: meta.texts,
             text_hash: meta.text_hash,
         })

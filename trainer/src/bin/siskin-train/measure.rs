@@ -43,7 +43,7 @@ pub fn eval(args: EvalArgs) -> Result<()> {
     let step = meta.trainer.step;
     if args.json {
         let found = serde_json::json!({
-            "step": step, "tokens": n, "bytes": bytes.len(), "loss": loss,
+            "step": step, "tokens": ids.len() - 1, "bytes": bytes.len(), "loss": loss,
             "perplexity": loss.exp(), "bits_per_byte": bits_per_byte,
         });
         println!("{found}");

@@ -63,6 +63,7 @@ fn go_on(mut run: Run, quiet: bool, started: Instant) -> Result<()> {
     progress.finish();
     let folder = run.dir.path().display().to_string();
     match ending? {
+        Ending::Interrupted if run.unsaved.is_some() => return Err(unsaved(&run)),
         Ending::Interrupted => {
             eprintln!("stopped after step {} of {}, saved in {folder}", run.trainer.steps(), run.total);
             eprintln!("next: siskin-train resume {folder}");
@@ -100,8 +101,19 @@ fn finish(run: &mut Run, quiet: bool) -> Result<()> {
     let prompt = run.settings.sample_prompt.clone().unwrap_or_default();
     let options = SampleOptions { prompt, n: 2 * SAMPLE_TOKENS, temperature: 0.8, seed: 1, threads };
     print_sample(&Measured::open(&run.export)?, &options)?;
+    if run.unsaved.is_some() {
+        return Err(unsaved(run));
+    }
     eprintln!("\nnext: siskin run {file}{}", from_source(&run.export));
     Ok(())
+}
+
+/// The run ended, but its last state is not on the disk.
+fn unsaved(run: &Run) -> Error {
+    let (why, step) = (run.unsaved.as_deref().unwrap_or_default(), run.trainer.steps());
+    Error::Run(format!(
+        "the state after step {step} is not saved: {why}; older checkpoints are intact, make room and resume"
+    ))
 }
 
 /// The weights of the best evaluation if they still do better on the whole validation part, else the last ones.
