@@ -19,7 +19,7 @@ clippy: ## no warning of the compiler or of clippy
 
 doc: ## documentation without warnings
 	@echo "==== documentation"
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps
 
 isa: ## the runtime and the logits' hashes once more, by the scalar kernels alone
 	@echo "==== scalar kernels"
