@@ -115,22 +115,22 @@ fn check(dtype: DType) {
 }
 
 #[test]
-fn f32() {
+fn logits_f32() {
     check(DType::F32);
 }
 
 #[test]
-fn f16() {
+fn logits_f16() {
     check(DType::F16);
 }
 
 #[test]
-fn q8() {
+fn logits_q8() {
     check(DType::Q8);
 }
 
 #[test]
-fn q4() {
+fn logits_q4() {
     check(DType::Q4);
 }
 
