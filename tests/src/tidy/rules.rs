@@ -16,7 +16,7 @@ const UNSAFE_ALLOWED: [&str; 7] = [
 ];
 
 /// What a clone must hold beside sources.
-const HOUSE_FILES: [&str; 13] = [
+const HOUSE_FILES: [&str; 14] = [
     ".cargo/config.toml",
     ".ci/aarch64",
     ".ci/run",
@@ -26,6 +26,7 @@ const HOUSE_FILES: [&str; 13] = [
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "Makefile",
+    "README.md",
     "SECURITY.md",
     "format/SPEC.md",
     "runtime/NUMERICS.md",
