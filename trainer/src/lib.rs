@@ -1,4 +1,10 @@
-//! The siskin trainer.
+//! The siskin trainer: gradient descent from a text to a quantized model that generates.
+//!
+//! A textbook in the order of a run: [`settings`] says what is wanted, [`tokenizer`] and [`data`] turn texts into batches,
+//! [`model`] runs them over a [`tape`] of [`ops`], [`parallel`] shares a batch among cores, [`optim`] turns gradients into better
+//! weights, [`train`] drives it all and [`checkpoint`] keeps it safe, [`export`] writes the file and [`verify`] measures it with the
+//! runtime. [`gradcheck`] holds any model's gradients against finite differences.
+
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
