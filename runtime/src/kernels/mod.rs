@@ -131,9 +131,17 @@ static SCALAR: Kernels =
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = for_each_kernel!(instantiate(
     Isa::Avx2,
-    isa::avx2::Avx2,
-    isa::avx2::Avx2::assume(),
+    isa::x86::Avx2,
+    isa::x86::Avx2::assume(),
     target_feature(enable = "avx2,fma,f16c")
+));
+
+#[cfg(target_arch = "x86_64")]
+static VNNI: Kernels = for_each_kernel!(instantiate(
+    Isa::Vnni,
+    isa::x86::Vnni,
+    isa::x86::Vnni::assume(),
+    target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vnni")
 ));
 
 /// An instruction set that kernels exist for.
@@ -144,17 +152,20 @@ pub enum Isa {
     Scalar,
     /// AVX2, FMA and F16C; x86-64.
     Avx2,
+    /// AVX2 and AVX-512 VNNI, on 256-bit vectors; x86-64.
+    Vnni,
 }
 
 impl Isa {
     /// Every instruction set, the slowest first.
-    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2];
+    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2, Isa::Vnni];
 
     /// The spelling in `SISKIN_ISA` and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::Vnni => "vnni",
         }
     }
 
@@ -168,9 +179,11 @@ impl Isa {
         match self {
             Isa::Scalar => Some(&SCALAR),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => isa::avx2::Avx2::detected().then_some(&AVX2),
+            Isa::Avx2 => isa::x86::Avx2::detected().then_some(&AVX2),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Vnni => isa::x86::Vnni::detected().then_some(&VNNI),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 => None,
+            Isa::Avx2 | Isa::Vnni => None,
         }
     }
 

@@ -16,6 +16,24 @@ pub const Q8_GROUP: usize = 256;
 /// Bytes of one q4 group of one panel: `[4 chunks][8 rows][4]`, two codes a byte.
 pub const Q4_GROUP: usize = 128;
 
+/// How many panels and tokens share their loads in a quantized product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tile {
+    /// One panel and four tokens: sixteen vector registers.
+    Narrow,
+    /// Two panels and eight tokens: thirty-two vector registers.
+    Wide,
+}
+
+/// One token's activations of one group, as quantized products read them.
+#[derive(Clone, Copy, Debug)]
+pub struct Codes<'a> {
+    /// Within [-127, 127].
+    pub codes: &'a [i8; GROUP],
+    /// Sum of the codes: what an instruction set that offsets the weights' codes takes away again.
+    pub sum: i32,
+}
+
 /// An instruction set. A value of an implementing type is the proof that this CPU has it.
 ///
 /// Comparisons are IEEE: false when an operand is NaN. Everything rounds to nearest, ties to even.
@@ -24,6 +42,8 @@ pub trait Simd: Copy {
     type F: Copy;
     /// Eight `i32` lanes, and the masks that comparisons give: all ones or all zeros in a lane.
     type I: Copy;
+    /// Panels and tokens of the tiles that quantized products are cut in: as many accumulators as the registers hold.
+    const TILE: Tile;
 
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F;
@@ -83,25 +103,21 @@ pub trait Simd: Copy {
     fn store_i8(self, x: [Self::I; 4], out: &mut [i8; GROUP]);
 
     /// Exact dot products of one group of `P` q8 panels with `T` tokens: eight rows of each panel.
-    ///
-    /// Activations must be within [-127, 127].
     fn dot_q8<const P: usize, const T: usize>(
         self,
         w: [&[i8; Q8_GROUP]; P],
-        x: [&[i8; GROUP]; T],
+        x: [Codes; T],
     ) -> [[Self::I; P]; T];
 
-    /// The same of unsigned q4 nibbles: the sum of `nibble * x`, with the offset of 8 still inside.
-    ///
-    /// Activations must be within [-127, 127].
+    /// The same of q4 panels, whose codes are the nibbles less 8.
     fn dot_q4<const P: usize, const T: usize>(
         self,
         w: [&[u8; Q4_GROUP]; P],
-        x: [&[i8; GROUP]; T],
+        x: [Codes; T],
     ) -> [[Self::I; P]; T];
 
-    /// Asks for the cache line `offset` elements after the start of `data`; may lie past its end.
-    fn prefetch<T>(self, data: &[T], offset: usize);
+    /// Asks for the cache line `bytes` after the start of `data`; may lie past its end.
+    fn prefetch<T>(self, data: &T, bytes: usize);
 
     /// Sum of the lanes by the fixed tree 4+4, 2+2, 1+1.
     #[inline(always)]

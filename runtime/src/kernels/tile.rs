@@ -4,7 +4,7 @@
 //! it the split over threads and the cut of a prompt, never shows in the result (NUMERICS.md).
 
 use super::panels::Input;
-use super::simd::{GROUP, LANES, Q4_GROUP, Q8_GROUP, Simd};
+use super::simd::{Codes, GROUP, LANES, Q4_GROUP, Q8_GROUP, Simd};
 use half::f16;
 
 /// A matrix that can be multiplied tile by tile.
@@ -19,20 +19,32 @@ pub(super) trait Tiles<S: Simd>: Copy {
     ) -> [[S::F; P]; T];
 }
 
-/// q8 weights.
+/// q8 or q4 weights, by the type of a group's codes.
 #[derive(Clone, Copy)]
-pub(super) struct Q8<'a> {
+pub(super) struct Quantized<'a, G> {
     pub(super) scales: &'a [[f16; LANES]],
-    pub(super) codes: &'a [[i8; Q8_GROUP]],
+    pub(super) codes: &'a [G],
     pub(super) n_groups: usize,
 }
 
-/// q4 weights.
-#[derive(Clone, Copy)]
-pub(super) struct Q4<'a> {
-    pub(super) scales: &'a [[f16; LANES]],
-    pub(super) codes: &'a [[u8; Q4_GROUP]],
-    pub(super) n_groups: usize,
+/// The codes of one group of one panel.
+pub(super) trait Group: Copy {
+    /// Exact dot products with the codes of `T` tokens.
+    fn dot<S: Simd, const P: usize, const T: usize>(s: S, w: [&Self; P], x: [Codes; T]) -> [[S::I; P]; T];
+}
+
+impl Group for [i8; Q8_GROUP] {
+    #[inline(always)]
+    fn dot<S: Simd, const P: usize, const T: usize>(s: S, w: [&Self; P], x: [Codes; T]) -> [[S::I; P]; T] {
+        s.dot_q8(w, x)
+    }
+}
+
+impl Group for [u8; Q4_GROUP] {
+    #[inline(always)]
+    fn dot<S: Simd, const P: usize, const T: usize>(s: S, w: [&Self; P], x: [Codes; T]) -> [[S::I; P]; T] {
+        s.dot_q4(w, x)
+    }
 }
 
 /// f32 or f16 weights.
@@ -51,7 +63,7 @@ fn row<T>(data: &[T], i: usize, n: usize) -> &[T] {
 /// How far ahead of the current group weights are asked for, bytes.
 const AHEAD: usize = 1024;
 
-impl<S: Simd> Tiles<S> for Q8<'_> {
+impl<S: Simd, G: Group> Tiles<S> for Quantized<'_, G> {
     #[inline(always)]
     fn tile<const P: usize, const T: usize>(
         self,
@@ -62,63 +74,26 @@ impl<S: Simd> Tiles<S> for Q8<'_> {
     ) -> [[S::F; P]; T] {
         let n = self.n_groups;
         let sw: [&[[f16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
-        let w: [&[[i8; Q8_GROUP]]; P] = std::array::from_fn(|p| row(self.codes, panel + p, n));
+        let w: [&[G]; P] = std::array::from_fn(|p| row(self.codes, panel + p, n));
         let sx: [&[f32]; T] = std::array::from_fn(|t| row(x.scales, token + t, n));
-        let c: [&[[i8; GROUP]]; T] = std::array::from_fn(|t| row(x.codes, token + t, n));
+        let sums: [&[i32]; T] = std::array::from_fn(|t| row(x.sums, token + t, n));
+        let codes: [&[[i8; GROUP]]; T] = std::array::from_fn(|t| row(x.codes, token + t, n));
         let mut acc = [[s.splat(0.0); P]; T];
         for g in 0..n {
             if T == 1 {
                 for p in 0..P {
-                    for line in 0..Q8_GROUP / 64 {
-                        s.prefetch(w[p][g].as_slice(), AHEAD + 64 * line);
+                    for line in 0..size_of::<G>() / 64 {
+                        s.prefetch(&w[p][g], AHEAD + 64 * line);
                     }
                 }
             }
-            let sums = s.dot_q8::<P, T>(std::array::from_fn(|p| &w[p][g]), std::array::from_fn(|t| &c[t][g]));
+            let x = std::array::from_fn(|t| Codes { codes: &codes[t][g], sum: sums[t][g] });
+            let dots = G::dot::<S, P, T>(s, std::array::from_fn(|p| &w[p][g]), x);
             for p in 0..P {
                 let sw = s.load_f16(&sw[p][g]);
                 for t in 0..T {
                     let scale = s.mul(sw, s.splat(sx[t][g]));
-                    acc[t][p] = s.fma(scale, s.to_float(sums[t][p]), acc[t][p]);
-                }
-            }
-        }
-        acc
-    }
-}
-
-impl<S: Simd> Tiles<S> for Q4<'_> {
-    #[inline(always)]
-    fn tile<const P: usize, const T: usize>(
-        self,
-        s: S,
-        panel: usize,
-        x: &Input,
-        token: usize,
-    ) -> [[S::F; P]; T] {
-        let n = self.n_groups;
-        let sw: [&[[f16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
-        let w: [&[[u8; Q4_GROUP]]; P] = std::array::from_fn(|p| row(self.codes, panel + p, n));
-        let sx: [&[f32]; T] = std::array::from_fn(|t| row(x.scales, token + t, n));
-        let ix: [&[i32]; T] = std::array::from_fn(|t| row(x.sums, token + t, n));
-        let c: [&[[i8; GROUP]]; T] = std::array::from_fn(|t| row(x.codes, token + t, n));
-        let mut acc = [[s.splat(0.0); P]; T];
-        for g in 0..n {
-            if T == 1 {
-                for p in 0..P {
-                    for line in 0..Q4_GROUP / 64 {
-                        s.prefetch(w[p][g].as_slice(), AHEAD + 64 * line);
-                    }
-                }
-            }
-            let sums = s.dot_q4::<P, T>(std::array::from_fn(|p| &w[p][g]), std::array::from_fn(|t| &c[t][g]));
-            for p in 0..P {
-                let sw = s.load_f16(&sw[p][g]);
-                for t in 0..T {
-                    // sum of (nibble - 8) * x
-                    let sum = s.sub_int(sums[t][p], s.splat_int(8 * ix[t][g]));
-                    let scale = s.mul(sw, s.splat(sx[t][g]));
-                    acc[t][p] = s.fma(scale, s.to_float(sum), acc[t][p]);
+                    acc[t][p] = s.fma(scale, s.to_float(dots[t][p]), acc[t][p]);
                 }
             }
         }
@@ -201,9 +176,8 @@ pub(super) fn float_tile<S: Simd, C: Cell, const P: usize, const T: usize>(
         if ahead > 0 {
             for p in 0..P {
                 // Four columns of halfs are one cache line, of floats two.
-                s.prefetch(&w_quads[p][q], ahead);
-                if size_of::<C>() == 4 {
-                    s.prefetch(&w_quads[p][q], ahead + 2);
+                for line in 0..size_of::<[[C; LANES]; 4]>() / 64 {
+                    s.prefetch(&w_quads[p][q], ahead * size_of::<[C; LANES]>() + 64 * line);
                 }
             }
         }

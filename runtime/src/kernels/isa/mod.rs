@@ -3,4 +3,4 @@
 pub(super) mod scalar;
 
 #[cfg(target_arch = "x86_64")]
-pub(super) mod avx2;
+pub(super) mod x86;

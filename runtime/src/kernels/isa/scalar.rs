@@ -1,6 +1,6 @@
 //! Plain Rust: the reference that every other ISA must equal bit for bit, and the fallback of any CPU.
 
-use super::super::simd::{GROUP, LANES, Q4_GROUP, Q8_GROUP, Simd};
+use super::super::simd::{Codes, GROUP, LANES, Q4_GROUP, Q8_GROUP, Simd, Tile};
 use half::f16;
 use std::array;
 
@@ -24,6 +24,7 @@ fn mask(x: bool) -> i32 {
 impl Simd for Scalar {
     type F = F;
     type I = I;
+    const TILE: Tile = Tile::Narrow;
 
     #[inline(always)]
     fn splat(self, x: f32) -> F {
@@ -139,25 +140,17 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn dot_q8<const P: usize, const T: usize>(
-        self,
-        w: [&[i8; Q8_GROUP]; P],
-        x: [&[i8; GROUP]; T],
-    ) -> [[I; P]; T] {
-        array::from_fn(|t| array::from_fn(|p| dot_q8(w[p], x[t])))
+    fn dot_q8<const P: usize, const T: usize>(self, w: [&[i8; Q8_GROUP]; P], x: [Codes; T]) -> [[I; P]; T] {
+        array::from_fn(|t| array::from_fn(|p| dot_q8(w[p], x[t].codes)))
     }
 
     #[inline(always)]
-    fn dot_q4<const P: usize, const T: usize>(
-        self,
-        w: [&[u8; Q4_GROUP]; P],
-        x: [&[i8; GROUP]; T],
-    ) -> [[I; P]; T] {
-        array::from_fn(|t| array::from_fn(|p| dot_q4(w[p], x[t])))
+    fn dot_q4<const P: usize, const T: usize>(self, w: [&[u8; Q4_GROUP]; P], x: [Codes; T]) -> [[I; P]; T] {
+        array::from_fn(|t| array::from_fn(|p| dot_q4(w[p], x[t].codes)))
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, _data: &[T], _offset: usize) {}
+    fn prefetch<T>(self, _data: &T, _bytes: usize) {}
 }
 
 #[inline(always)]
@@ -181,7 +174,7 @@ fn dot_q4(w: &[u8; Q4_GROUP], x: &[i8; GROUP]) -> I {
     for (w, (low, high)) in w.as_chunks::<GROUP>().0.iter().zip(chunks) {
         for (sum, w) in sum.iter_mut().zip(w.as_chunks::<4>().0) {
             for ((w, low), high) in w.iter().zip(low).zip(high) {
-                *sum += (*w & 15) as i32 * *low as i32 + (*w >> 4) as i32 * *high as i32;
+                *sum += ((*w & 15) as i32 - 8) * *low as i32 + ((*w >> 4) as i32 - 8) * *high as i32;
             }
         }
     }
