@@ -5,7 +5,7 @@
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
 
-mod batch;
+mod activations;
 pub mod error;
 pub mod eval;
 pub mod generate;

@@ -1,6 +1,6 @@
 //! Tensors of an open file as the model uses them: vectors, and matrices with their products.
 
-use crate::batch::Cx;
+use crate::activations::Cx;
 use crate::error::Error;
 use crate::kernels::simd::LANES;
 use crate::kernels::{Chain, Columns, Input, Kernels, Matrix, Panels, Strip};

@@ -1,6 +1,6 @@
 //! One conversation with a model: its state, its buffers, its threads.
 
-use crate::batch::Cx;
+use crate::activations::Cx;
 use crate::error::Error;
 use crate::kernels::team::MAX_THREADS;
 use crate::kernels::{Isa, Kernels, Team, math};

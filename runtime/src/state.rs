@@ -1,7 +1,7 @@
 //! The memory of a session: what a model remembers between steps, and the buffers of a step. Everything is counted before
 //! it is allocated, and allocated before the first step.
 
-use crate::batch::{Batch, filled};
+use crate::activations::{Activations, filled};
 use crate::error::Error;
 use crate::kernels::CacheCell;
 use crate::kernels::simd::LANES;
@@ -124,11 +124,8 @@ impl Plan {
         let mut floats = per_token.iter().sum::<usize>().checked_mul(self.batch)?;
         floats = floats.checked_add(self.gx)?.checked_add(self.vocab_size.checked_mul(self.head_batch)?)?;
         floats = floats.checked_add(state_floats)?.checked_add(threads.checked_mul(self.scratch)?)?;
-        let batches = Batch::bytes(self.batch, self.a, self.quantized)?.checked_add(Batch::bytes(
-            self.batch,
-            self.b,
-            self.quantized,
-        )?)?;
+        let batches = Activations::bytes(self.batch, self.a, self.quantized)?
+            .checked_add(Activations::bytes(self.batch, self.b, self.quantized)?)?;
         let cell = if self.wide_cache { size_of::<[f32; LANES]>() } else { size_of::<[f16; LANES]>() };
         floats.checked_mul(4)?.checked_add(batches)?.checked_add(state_cells.checked_mul(cell)?)
     }
@@ -230,14 +227,14 @@ impl State {
 pub(crate) struct Workspace {
     pub(crate) x: Vec<f32>,           // [tokens, width]: what flows from block to block
     pub(crate) y: Vec<f32>,           // [tokens, width]: what a block makes of it
-    pub(crate) a: Batch,              // [tokens, width]: a block's input after its norm
-    pub(crate) b: Batch, // [tokens, q_width | d_ff] or [1, hidden]: what the second product reads
-    pub(crate) q: Vec<f32>, // [tokens, n_heads * head_dim]
-    pub(crate) k: Vec<f32>, // [tokens, n_kv_heads * head_dim]
-    pub(crate) v: Vec<f32>, // [tokens, n_kv_heads * head_dim]
+    pub(crate) a: Activations,        // [tokens, width]: a block's input after its norm
+    pub(crate) b: Activations, // [tokens, q_width | d_ff] or [1, hidden]: what the second product reads
+    pub(crate) q: Vec<f32>,    // [tokens, n_heads * head_dim]
+    pub(crate) k: Vec<f32>,    // [tokens, n_kv_heads * head_dim]
+    pub(crate) v: Vec<f32>,    // [tokens, n_kv_heads * head_dim]
     pub(crate) gate: Vec<f32>, // [tokens, d_ff]
-    pub(crate) gx: Vec<f32>, // [tokens, gates * hidden]
-    pub(crate) gh: Vec<f32>, // [gates * hidden]
+    pub(crate) gx: Vec<f32>,   // [tokens, gates * hidden]
+    pub(crate) gh: Vec<f32>,   // [gates * hidden]
     pub(crate) angles: Vec<Vec<f32>>, // per head width: [tokens, head_dim], cosines then sines
     pub(crate) logits: Vec<f32>, // [head_batch, vocab_size]
 }
@@ -249,8 +246,8 @@ impl Workspace {
         Ok(Workspace {
             x: filled(n * plan.width, 0.0)?,
             y: filled(n * plan.width, 0.0)?,
-            a: Batch::new(n, plan.a, plan.quantized)?,
-            b: Batch::new(n, plan.b, plan.quantized)?,
+            a: Activations::new(n, plan.a, plan.quantized)?,
+            b: Activations::new(n, plan.b, plan.quantized)?,
             q: filled(n * plan.q, 0.0)?,
             k: filled(n * plan.kv, 0.0)?,
             v: filled(n * plan.kv, 0.0)?,

@@ -2,7 +2,7 @@
 //! `r = sigmoid(W_r x + b_r + U_r h + c_r)`, `z` alike, `n = tanh(W_n x + b_n + r (U_n h + c_n))`, `h = (1 - z) n + z h`.
 
 use super::recurrent::Recurrent;
-use crate::batch::Cx;
+use crate::activations::Cx;
 use crate::error::Error;
 use crate::state::Workspace;
 use siskin_format::config::RecurrentConfig;

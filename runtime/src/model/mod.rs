@@ -8,7 +8,7 @@ mod rnn;
 mod rope;
 mod transformer;
 
-use crate::batch::Cx;
+use crate::activations::Cx;
 use crate::error::Error;
 use crate::linear::{Linear, Vector};
 use crate::session::SessionOptions;

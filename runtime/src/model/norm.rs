@@ -1,6 +1,6 @@
 //! The norms of a model: which, with which weights.
 
-use crate::batch::{Batch, Cx};
+use crate::activations::{Activations, Cx};
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::linear::{Vector, elements};
@@ -45,7 +45,7 @@ impl Norm {
     }
 
     /// The tokens of `x` `[tokens, width]` into `y`.
-    pub(crate) fn rows(&self, cx: &mut Cx, x: &[f32], width: usize, y: &mut Batch) {
+    pub(crate) fn rows(&self, cx: &mut Cx, x: &[f32], width: usize, y: &mut Activations) {
         let (weights, kernels, tokens) = (cx.weights, cx.kernels, x.len() / width);
         y.fill(cx, tokens, width, |t, row| {
             self.row(weights, kernels, &x[t * width..(t + 1) * width], row);

@@ -3,7 +3,7 @@
 //! `h_t = cell(W norm(x_t) + b, U h_{t-1})`, output `h_t`, or `x_t + h_t` with a residual connection. The products with the
 //! input are made for all tokens at once; those with the state go token by token.
 
-use crate::batch::{Batch, Cx};
+use crate::activations::{Activations, Cx};
 use crate::error::Error;
 use crate::linear::Linear;
 use crate::model::norm::Norm;
@@ -75,6 +75,6 @@ impl Recurrent {
 }
 
 /// The state as a product's right-hand side.
-fn state_input(cx: &mut Cx, h: &[f32], batch: &mut Batch) {
-    batch.fill(cx, 1, h.len(), |_, row| row.copy_from_slice(h));
+fn state_input(cx: &mut Cx, h: &[f32], input: &mut Activations) {
+    input.fill(cx, 1, h.len(), |_, row| row.copy_from_slice(h));
 }

@@ -1,7 +1,7 @@
 //! Elman network (Elman 1990): `h = f(W x + U h + b)`.
 
 use super::recurrent::Recurrent;
-use crate::batch::Cx;
+use crate::activations::Cx;
 use crate::error::Error;
 use crate::kernels::Function;
 use crate::state::Workspace;

@@ -3,7 +3,7 @@
 
 use super::norm::Norm;
 use super::rope;
-use crate::batch::{Cx, quantize_columns};
+use crate::activations::{Cx, quantize_columns};
 use crate::error::Error;
 use crate::kernels::simd::{GROUP, LANES};
 use crate::kernels::{Blocks, CacheCell, Columns, Function, HeadCache, Kernels, Strip};

@@ -26,7 +26,7 @@ pub(crate) fn filled<T: Copy>(n: usize, value: T) -> Result<Vec<T>, Error> {
 }
 
 /// Rows of activations; room for a fixed number, of which the current shape uses a part.
-pub(crate) struct Batch {
+pub(crate) struct Activations {
     x: Vec<f32>,             // [tokens, cols]
     codes: Vec<[i8; GROUP]>, // [tokens, n_groups]
     scales: Vec<f32>,        // [tokens, n_groups]
@@ -36,11 +36,11 @@ pub(crate) struct Batch {
     cols: usize,
 }
 
-impl Batch {
+impl Activations {
     /// Room for `tokens` rows of `cols`; codes are kept up only when `quantized`.
     pub(crate) fn new(tokens: usize, cols: usize, quantized: bool) -> Result<Self, Error> {
         let groups = if quantized { tokens * cols.div_ceil(GROUP) } else { 0 };
-        Ok(Batch {
+        Ok(Activations {
             x: filled(tokens * cols, 0.0)?,
             codes: filled(groups, [0; GROUP])?,
             scales: filled(groups, 0.0)?,
@@ -98,7 +98,7 @@ impl Batch {
         });
     }
 
-    /// The floats of `tokens` rows of `cols`, to be written; [`Batch::quantize`] must follow.
+    /// The floats of `tokens` rows of `cols`, to be written; [`Activations::quantize`] must follow.
     pub(crate) fn floats(&mut self, tokens: usize, cols: usize) -> &mut [f32] {
         (self.tokens, self.cols) = (tokens, cols);
         &mut self.x[..tokens * cols]
@@ -140,7 +140,7 @@ impl Batch {
     }
 }
 
-/// What [`Batch::groups`] gives: floats, codes, scales, sums.
+/// What [`Activations::groups`] gives: floats, codes, scales, sums.
 pub(crate) type GroupColumns<'a> = (Columns<'a>, Columns<'a, [i8; GROUP]>, Columns<'a>, Columns<'a, i32>);
 
 /// A thread's part of [`GroupColumns`].
