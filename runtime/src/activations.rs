@@ -2,19 +2,8 @@
 
 use crate::error::Error;
 use crate::kernels::simd::GROUP;
-use crate::kernels::{Blocks, Columns, Input, Kernels, Strip, Team};
-
-/// What a forward pass runs with.
-pub(crate) struct Cx<'a> {
-    /// The file's bytes, which hold all weights.
-    pub(crate) weights: &'a [u8],
-    pub(crate) kernels: &'static Kernels,
-    pub(crate) team: &'a mut Team,
-    /// Tokens of this pass.
-    pub(crate) tokens: usize,
-    /// Position of the first of them.
-    pub(crate) position: usize,
-}
+use crate::kernels::{Blocks, Columns, Input, Kernels, Strip};
+use crate::pass::Cx;
 
 /// `n` copies of `value`, or an error where there is no memory for them.
 pub(crate) fn filled<T: Copy>(n: usize, value: T) -> Result<Vec<T>, Error> {

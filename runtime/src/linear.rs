@@ -1,9 +1,9 @@
 //! Tensors of an open file as the model uses them: vectors, and matrices with their products.
 
-use crate::activations::Cx;
 use crate::error::Error;
 use crate::kernels::simd::LANES;
 use crate::kernels::{Chain, Columns, Input, Kernels, Matrix, Panels, Strip};
+use crate::pass::Cx;
 use siskin_format::{File, PanelLayout, Planes, TensorInfo, pod};
 use std::ops::Range;
 

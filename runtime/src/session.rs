@@ -1,10 +1,11 @@
 //! One conversation with a model: its state, its buffers, its threads.
 
-use crate::activations::Cx;
 use crate::error::Error;
 use crate::kernels::team::MAX_THREADS;
 use crate::kernels::{Isa, Kernels, Team, math};
 use crate::model::Model;
+use crate::pass::Cx;
+use crate::profile::Profile;
 use crate::state::{Plan, State, Workspace};
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub struct Session {
     plan: Plan,
     /// Positions that a model with attention can hold.
     ctx: Option<usize>,
+    profile: Profile,
+    profiling: bool,
 }
 
 impl Session {
@@ -70,7 +73,8 @@ impl Session {
         let team = Team::new(options.n_threads(), plan.scratch).map_err(Error::Threads)?;
         let config = model.config();
         let ctx = config.has_attention().then(|| options.ctx.unwrap_or(config.context));
-        Ok(Session { model, kernels, team, ws, state, plan, ctx })
+        let profile = Profile::new();
+        Ok(Session { model, kernels, team, ws, state, plan, ctx, profile, profiling: false })
     }
 
     /// Feeds `tokens`, a whole prompt or a single one, and returns the logits that follow the last, `[vocab_size]`.
@@ -85,7 +89,7 @@ impl Session {
             self.pass(piece);
             last = piece.len() - 1;
         }
-        let (mut cx, ws, model) = self.cx(0);
+        let (mut cx, ws, _, model) = self.cx(0);
         Ok(model.logits(&mut cx, ws, last, 1))
     }
 
@@ -102,7 +106,7 @@ impl Session {
             self.pass(piece);
             for start in (0..piece.len()).step_by(head_batch) {
                 let n = head_batch.min(piece.len() - start);
-                let (mut cx, ws, model) = self.cx(0);
+                let (mut cx, ws, _, model) = self.cx(0);
                 let logits = model.logits(&mut cx, ws, start, n);
                 for (i, logits) in logits.chunks_exact(vocab_size).enumerate() {
                     f(first + start + i, logits);
@@ -153,6 +157,20 @@ impl Session {
         self.plan.bytes
     }
 
+    /// Whether to time the stages of the following steps; turning it on forgets earlier times. A stage costs two looks at
+    /// the clock then, and nothing otherwise.
+    pub fn set_profiling(&mut self, on: bool) {
+        self.profiling = on;
+        if on {
+            self.profile = Profile::new();
+        }
+    }
+
+    /// What [`Session::set_profiling`] has measured.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {
         if tokens.is_empty() {
             return Err(Error::NoTokens);
@@ -169,17 +187,23 @@ impl Session {
         }
     }
 
-    fn cx(&mut self, tokens: usize) -> (Cx<'_>, &mut Workspace, &Model) {
-        let Session { model, kernels, team, ws, state, .. } = self;
-        let cx = Cx { weights: model.file().bytes(), kernels, team, tokens, position: state.position };
-        (cx, ws, model)
+    /// What a pass of `tokens` tokens runs with.
+    fn cx(&mut self, tokens: usize) -> (Cx<'_>, &mut Workspace, &mut State, &Model) {
+        let Session { model, kernels, team, ws, state, profile, profiling, .. } = self;
+        let cx = Cx {
+            weights: model.file().bytes(),
+            kernels,
+            team,
+            profile: profiling.then_some(profile),
+            tokens,
+            position: state.position,
+        };
+        (cx, ws, state, model)
     }
 
     /// One batch through the blocks.
     fn pass(&mut self, tokens: &[u32]) {
-        let Session { model, kernels, team, ws, state, .. } = self;
-        let weights = model.file().bytes();
-        let mut cx = Cx { weights, kernels, team, tokens: tokens.len(), position: state.position };
+        let (mut cx, ws, state, model) = self.cx(tokens.len());
         model.forward(&mut cx, ws, state, tokens);
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use siskin::{Error, Isa, Model, Session, SessionOptions, log_prob};
+use siskin::{Error, Isa, Model, Session, SessionOptions, Stage, log_prob};
 use siskin_format::DType;
 use std::sync::Arc;
 
@@ -114,4 +114,23 @@ fn an_instruction_set_is_refused_by_name() {
     );
     let lacking = Error::Isa { name: Isa::Avx2.name().into() }.to_string();
     assert!(lacking.contains("does not have"), "{lacking}");
+}
+
+#[test]
+fn a_profile_counts_the_stages_of_every_pass() {
+    let mut session = Session::new(model("mixed"), &options(64)).unwrap();
+    session.forward(&[1, 2]).unwrap();
+    assert_eq!(session.profile().stages().count(), 0);
+    session.set_profiling(true);
+    let start = std::time::Instant::now();
+    session.forward(&[3, 4, 5]).unwrap();
+    session.forward(&[6]).unwrap();
+    let elapsed = start.elapsed().as_secs_f64();
+    session.set_profiling(false);
+    session.forward(&[7]).unwrap();
+    let profile = session.profile();
+    let calls = |stage| profile.stages().find(|time| time.stage == stage).map_or(0, |time| time.calls);
+    assert_eq!((calls(Stage::Embedding), calls(Stage::Head)), (2, 2));
+    assert_eq!((calls(Stage::Attention), calls(Stage::RecurrentInput)), (4, 6));
+    assert!(profile.seconds() > 0.0 && profile.seconds() <= elapsed);
 }

@@ -2,8 +2,8 @@
 //! `r = sigmoid(W_r x + b_r + U_r h + c_r)`, `z` alike, `n = tanh(W_n x + b_n + r (U_n h + c_n))`, `h = (1 - z) n + z h`.
 
 use super::recurrent::Recurrent;
-use crate::activations::Cx;
 use crate::error::Error;
+use crate::pass::Cx;
 use crate::state::Workspace;
 use siskin_format::config::RecurrentConfig;
 use siskin_format::{File, ModelConfig};

@@ -2,8 +2,8 @@
 //! `i f o = sigmoid(W x + U h + b)`, `g = tanh(W_g x + U_g h + b_g)`, `c = f c + i g`, `h = o tanh(c)`.
 
 use super::recurrent::Recurrent;
-use crate::activations::Cx;
 use crate::error::Error;
+use crate::pass::Cx;
 use crate::state::Workspace;
 use siskin_format::config::RecurrentConfig;
 use siskin_format::{File, ModelConfig};

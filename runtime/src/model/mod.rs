@@ -8,9 +8,10 @@ mod rnn;
 mod rope;
 mod transformer;
 
-use crate::activations::Cx;
 use crate::error::Error;
 use crate::linear::{Linear, Vector};
+use crate::pass::Cx;
+use crate::profile::Stage;
 use crate::session::SessionOptions;
 use crate::state::{BlockState, Plan, State, Weights, Workspace};
 use gru::Gru;
@@ -134,7 +135,11 @@ impl Model {
     /// Runs `tokens`, at most a batch of them, through embedding and blocks, and moves the state on. Prompt and decoding are
     /// the same call; the last block's output is left in `ws.x` `[tokens, width]`.
     pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, state: &mut State, tokens: &[u32]) {
+        cx.stage(Stage::Embedding);
         self.embed(cx, ws, tokens);
+        if !self.ropes.is_empty() {
+            cx.stage(Stage::Angles);
+        }
         for (rope, angles) in self.ropes.iter().zip(&mut ws.angles) {
             for (t, angles) in angles.chunks_exact_mut(rope.head_dim).take(tokens.len()).enumerate() {
                 rope.angles(cx.position + t, angles);
@@ -151,6 +156,7 @@ impl Model {
             }
         }
         state.position += tokens.len();
+        cx.end();
     }
 
     /// Token embedding and position: `ws.x` `[tokens, d_model]`.
@@ -178,11 +184,13 @@ impl Model {
     pub(crate) fn logits<'w>(&self, cx: &mut Cx, ws: &'w mut Workspace, start: usize, n: usize) -> &'w [f32] {
         let (width, cap, softcap) = (self.head_width(), self.config().logit_softcap, cx.kernels.softcap);
         let logits = &mut ws.logits[..n * self.head.rows()];
+        cx.stage(Stage::Head);
         self.final_norm.rows(cx, &ws.x[start * width..(start + n) * width], width, &mut ws.a);
         match cap > 0.0 {
             true => self.head.forward_then(cx, &ws.a.input(), logits, |row| softcap(cap, row)),
             false => self.head.forward(cx, &ws.a.input(), logits),
         }
+        cx.end();
         logits
     }
 

@@ -1,9 +1,10 @@
 //! The norms of a model: which, with which weights.
 
-use crate::activations::{Activations, Cx};
+use crate::activations::Activations;
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::linear::{Vector, elements};
+use crate::pass::Cx;
 use siskin_format::config::Norm as Kind;
 use siskin_format::{File, ModelConfig};
 

@@ -3,10 +3,12 @@
 //! `h_t = cell(W norm(x_t) + b, U h_{t-1})`, output `h_t`, or `x_t + h_t` with a residual connection. The products with the
 //! input are made for all tokens at once; those with the state go token by token.
 
-use crate::activations::{Activations, Cx};
+use crate::activations::Activations;
 use crate::error::Error;
 use crate::linear::Linear;
 use crate::model::norm::Norm;
+use crate::pass::Cx;
+use crate::profile::Stage;
 use crate::state::Workspace;
 use siskin_format::config::RecurrentConfig;
 use siskin_format::{File, ModelConfig};
@@ -56,11 +58,15 @@ impl Recurrent {
         let x = &ws.x[..tokens * self.input];
         let gx = &mut ws.gx[..tokens * gates];
         let gh = &mut ws.gh[..gates];
+        cx.stage(Stage::Norm);
         self.norm.rows(cx, x, self.input, &mut ws.a);
+        cx.stage(Stage::RecurrentInput);
         self.w_x.forward(cx, &ws.a.input(), gx);
         for t in 0..tokens {
+            cx.stage(Stage::RecurrentState);
             state_input(cx, h, &mut ws.b);
             self.w_h.forward(cx, &ws.b.input(), gh);
+            cx.stage(Stage::Cell);
             cell(&gx[t * gates..(t + 1) * gates], gh, h);
             let y = &mut ws.y[t * self.hidden..(t + 1) * self.hidden];
             y.copy_from_slice(h);

@@ -1,9 +1,9 @@
 //! Elman network (Elman 1990): `h = f(W x + U h + b)`.
 
 use super::recurrent::Recurrent;
-use crate::activations::Cx;
 use crate::error::Error;
 use crate::kernels::Function;
+use crate::pass::Cx;
 use crate::state::Workspace;
 use siskin_format::config::{Activation, RnnConfig};
 use siskin_format::{File, ModelConfig};

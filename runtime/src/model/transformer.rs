@@ -3,11 +3,13 @@
 
 use super::norm::Norm;
 use super::rope;
-use crate::activations::{Cx, quantize_columns};
+use crate::activations::quantize_columns;
 use crate::error::Error;
 use crate::kernels::simd::{GROUP, LANES};
 use crate::kernels::{Blocks, CacheCell, Columns, Function, HeadCache, Kernels, Strip};
 use crate::linear::{Linear, Vector, elements, forward_all};
+use crate::pass::Cx;
+use crate::profile::Stage;
 use crate::state::{Cache, Workspace};
 use siskin_format::config::{Ffn, TransformerConfig};
 use siskin_format::{File, ModelConfig};
@@ -95,12 +97,17 @@ impl Transformer {
         let q = &mut ws.q[..tokens * self.n_heads * self.head_dim];
         let k = &mut ws.k[..tokens * self.n_kv_heads * self.head_dim];
         let v = &mut ws.v[..tokens * self.n_kv_heads * self.head_dim];
+        cx.stage(Stage::Norm);
         self.norm1.rows(cx, &ws.x[..width], self.d_model, &mut ws.a);
+        cx.stage(Stage::Qkv);
         forward_all(cx, [&self.wq, &self.wk, &self.wv], &ws.a.input(), [&mut *q, &mut *k, &mut *v]);
         let angles = self.rope.map_or(&[][..], |i| &ws.angles[i]);
+        cx.stage(Stage::Rope);
         self.remember(cx, q, k, v, angles, cache);
+        cx.stage(Stage::Attention);
         self.attend(cx, q, cache, ws.b.floats(tokens, self.n_heads * self.head_dim));
         ws.b.quantize(cx);
+        cx.stage(Stage::AttentionOut);
         self.wo.forward_add(cx, &ws.b.input(), self.residual, &mut ws.y[..width], &mut ws.x[..width]);
     }
 
@@ -188,8 +195,10 @@ impl Transformer {
     /// `x += W_down f(W_up a)`, or gated `W_down (f(W_gate a) * W_up a)` (Shazeer 2020), `a = norm2(x)`.
     fn ffn(&self, cx: &mut Cx, ws: &mut Workspace) {
         let (tokens, width, kernels) = (cx.tokens, cx.tokens * self.d_model, cx.kernels);
+        cx.stage(Stage::Norm);
         self.norm2.rows(cx, &ws.x[..width], self.d_model, &mut ws.a);
         let a = ws.a.input();
+        cx.stage(Stage::FfnUp);
         let up = self.w_up.view(cx.weights);
         let gate = self.w_gate.as_ref().map(|w| w.view(cx.weights));
         // A thread makes 32 channels at a time, one group of codes of the next product.
@@ -212,6 +221,7 @@ impl Transformer {
                 quantize_columns(kernels, &mut hidden, t);
             }
         });
+        cx.stage(Stage::FfnDown);
         self.w_down.forward_add(cx, &ws.b.input(), self.residual, &mut ws.y[..width], &mut ws.x[..width]);
     }
 }
