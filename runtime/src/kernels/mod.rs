@@ -144,6 +144,22 @@ static VNNI: Kernels = for_each_kernel!(instantiate(
     target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512vnni")
 ));
 
+#[cfg(target_arch = "aarch64")]
+static NEON: Kernels = for_each_kernel!(instantiate(
+    Isa::Neon,
+    isa::neon::Neon<isa::neon::Plain>,
+    isa::neon::Neon::new(isa::neon::Plain),
+    target_feature(enable = "neon")
+));
+
+#[cfg(target_arch = "aarch64")]
+static DOTPROD: Kernels = for_each_kernel!(instantiate(
+    Isa::Dotprod,
+    isa::neon::Neon<isa::dotprod::Dotprod>,
+    isa::neon::Neon::new(isa::dotprod::Dotprod::assume()),
+    target_feature(enable = "neon,dotprod")
+));
+
 /// An instruction set that kernels exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -154,11 +170,15 @@ pub enum Isa {
     Avx2,
     /// AVX2 and AVX-512 VNNI, on 256-bit vectors; x86-64.
     Vnni,
+    /// NEON; any 64-bit ARM (Raspberry Pi 3, 4, Zero 2 W).
+    Neon,
+    /// NEON with the dot products of ARMv8.2; Raspberry Pi 5.
+    Dotprod,
 }
 
 impl Isa {
     /// Every instruction set, the slowest first.
-    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2, Isa::Vnni];
+    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2, Isa::Vnni, Isa::Neon, Isa::Dotprod];
 
     /// The spelling in `SISKIN_ISA` and in reports.
     pub fn name(self) -> &'static str {
@@ -166,6 +186,8 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Vnni => "vnni",
+            Isa::Neon => "neon",
+            Isa::Dotprod => "dotprod",
         }
     }
 
@@ -184,6 +206,12 @@ impl Isa {
             Isa::Vnni => isa::x86::Vnni::detected().then_some(&VNNI),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Vnni => None,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Some(&NEON),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Dotprod => isa::dotprod::Dotprod::detected().then_some(&DOTPROD),
+            #[cfg(not(target_arch = "aarch64"))]
+            Isa::Neon | Isa::Dotprod => None,
         }
     }
 
