@@ -3,14 +3,20 @@
 use crate::error::Error;
 use crate::kernels::simd::GROUP;
 use crate::kernels::{Blocks, Columns, Input, Kernels, Strip};
-use crate::pass::Cx;
+use crate::pass::{Cx, Segment, keep};
 
 /// `n` copies of `value`, or an error where there is no memory for them.
 pub(crate) fn filled<T: Copy>(n: usize, value: T) -> Result<Vec<T>, Error> {
+    let mut v = reserved(n)?;
+    v.resize(n, value);
+    Ok(v)
+}
+
+/// An empty list with room for `n`, or an error where there is no memory for them.
+pub(crate) fn reserved<T>(n: usize) -> Result<Vec<T>, Error> {
     let mut v = Vec::new();
     let bytes = n.saturating_mul(size_of::<T>());
     v.try_reserve_exact(n).map_err(|_| Error::OutOfMemory { bytes })?;
-    v.resize(n, value);
     Ok(v)
 }
 
@@ -85,6 +91,18 @@ impl Activations {
                 }
             }
         });
+    }
+
+    /// Keeps the wanted rows alone.
+    pub(crate) fn keep(&mut self, segments: &[Segment]) {
+        keep(&mut self.x, self.cols, segments);
+        if self.quantized {
+            let n = self.cols.div_ceil(GROUP);
+            keep(&mut self.codes, n, segments);
+            keep(&mut self.scales, n, segments);
+            keep(&mut self.sums, n, segments);
+        }
+        self.tokens = segments.iter().map(|segment| segment.wanted).sum();
     }
 
     /// The floats of `tokens` rows of `cols`, to be written; [`Activations::quantize`] must follow.

@@ -49,6 +49,18 @@ pub enum Error {
     },
     /// A forward pass over nothing.
     NoTokens,
+    /// A sequence that a batch does not have.
+    Slot {
+        /// The slot asked for.
+        slot: usize,
+        /// Slots of the batch.
+        slots: usize,
+    },
+    /// A sequence that was given tokens twice in one step.
+    SlotTwice {
+        /// Its slot.
+        slot: usize,
+    },
     /// A session would need more memory than it was allowed.
     Budget {
         /// Bytes that it needs.
@@ -129,6 +141,18 @@ impl fmt::Display for Error {
             ),
             Error::Token { token, vocab_size } => {
                 write!(f, "token {token} does not exist, expected an id below {vocab_size}")
+            }
+            Error::Slot { slot, slots } => {
+                write!(
+                    f,
+                    "slot {slot} does not exist, expected one below {slots}, for which the batch was made"
+                )
+            }
+            Error::SlotTwice { slot } => {
+                write!(
+                    f,
+                    "slot {slot} was given tokens twice in one step, expected all its tokens in one piece"
+                )
             }
             Error::NoTokens => write!(f, "no tokens were given, expected at least one"),
             Error::Budget { needed, max } => write!(

@@ -6,6 +6,8 @@
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
 
 mod activations;
+pub mod batch;
+mod engine;
 pub mod error;
 pub mod eval;
 pub mod generate;
@@ -23,6 +25,7 @@ pub mod stop;
 pub mod stream;
 pub mod tokenizer;
 
+pub use batch::Batch;
 pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, Scorer, evaluate, score};
 pub use generate::{GenerateOptions, Generator, Stop, prompt_tokens, start_token};

@@ -1,9 +1,32 @@
-//! What a forward pass runs with.
+//! What a forward pass runs with, and over which tokens of which sequences.
 
 use crate::kernels::{Kernels, Team};
 use crate::profile::{Profile, Stage};
+use std::ops::Range;
 
-/// Weights, kernels and threads of a pass, and where its tokens stand.
+/// Consecutive tokens of one sequence. The rows of all segments, one after the other, are the rows of the pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    /// Whose state.
+    pub(crate) slot: usize,
+    /// Position of the first token.
+    pub(crate) position: usize,
+    /// Its row.
+    pub(crate) start: usize,
+    /// Tokens.
+    pub(crate) len: usize,
+    /// How many of the last ones somebody wants the logits of.
+    pub(crate) wanted: usize,
+}
+
+impl Segment {
+    /// Rows of the segment.
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.start..self.start + self.len
+    }
+}
+
+/// Weights, kernels and threads of a pass, and its tokens.
 pub(crate) struct Cx<'a> {
     /// The file's bytes, which hold all weights.
     pub(crate) weights: &'a [u8],
@@ -11,10 +34,10 @@ pub(crate) struct Cx<'a> {
     pub(crate) team: &'a mut Team,
     /// Where times go, while somebody wants them.
     pub(crate) profile: Option<&'a mut Profile>,
-    /// Tokens of this pass.
+    /// Rows of this pass.
     pub(crate) tokens: usize,
-    /// Position of the first of them.
-    pub(crate) position: usize,
+    /// Whose they are; no two of the same sequence.
+    pub(crate) segments: &'a mut [Segment],
 }
 
 impl Cx<'_> {
@@ -30,5 +53,43 @@ impl Cx<'_> {
         if let Some(profile) = &mut self.profile {
             profile.mark(None);
         }
+    }
+
+    /// Rows whose logits somebody wants.
+    pub(crate) fn wanted(&self) -> usize {
+        self.segments.iter().map(|segment| segment.wanted).sum()
+    }
+
+    /// Goes on with the wanted rows alone; [`keep`] must have moved them up.
+    pub(crate) fn narrow(&mut self) {
+        self.tokens = 0;
+        for segment in self.segments.iter_mut() {
+            segment.position += segment.len - segment.wanted;
+            (segment.start, segment.len) = (self.tokens, segment.wanted);
+            self.tokens += segment.len;
+        }
+    }
+}
+
+/// Moves the wanted rows of `data` `[rows, width]` to its front.
+pub(crate) fn keep<T: Copy>(data: &mut [T], width: usize, segments: &[Segment]) {
+    let mut to = 0;
+    for segment in segments {
+        let end = segment.start + segment.len;
+        data.copy_within((end - segment.wanted) * width..end * width, to * width);
+        to += segment.wanted;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wanted_rows_move_up() {
+        let segment = |start, len, wanted| Segment { slot: 0, position: 0, start, len, wanted };
+        let mut data: Vec<usize> = (0..7).flat_map(|row| [row, 10 * row]).collect();
+        keep(&mut data, 2, &[segment(0, 3, 1), segment(3, 2, 0), segment(5, 2, 2)]);
+        assert_eq!(data[..6], [2, 20, 5, 50, 6, 60]);
     }
 }

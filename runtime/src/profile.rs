@@ -24,19 +24,17 @@ pub enum Stage {
     FfnUp,
     /// Second product of the feed-forward part, residual included.
     FfnDown,
-    /// Products of recurrent blocks with their inputs.
+    /// Products of recurrent blocks with the inputs of a prompt.
     RecurrentInput,
-    /// Products of recurrent blocks with their states.
+    /// Products of recurrent blocks with their states, and the cells; with the input too where it is one token.
     RecurrentState,
-    /// Pointwise part of recurrent cells.
-    Cell,
     /// Final norm and logits.
     Head,
 }
 
 impl Stage {
     /// Every stage, in the order of a step.
-    pub const ALL: [Stage; 13] = [
+    pub const ALL: [Stage; 12] = [
         Stage::Embedding,
         Stage::Angles,
         Stage::Norm,
@@ -48,7 +46,6 @@ impl Stage {
         Stage::FfnDown,
         Stage::RecurrentInput,
         Stage::RecurrentState,
-        Stage::Cell,
         Stage::Head,
     ];
 
@@ -66,7 +63,6 @@ impl Stage {
             Stage::FfnDown => "ffn down",
             Stage::RecurrentInput => "recurrent input",
             Stage::RecurrentState => "recurrent state",
-            Stage::Cell => "cell",
             Stage::Head => "head",
         }
     }

@@ -1,12 +1,12 @@
 //! One conversation with a model: its state, its buffers, its threads.
 
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::kernels::team::MAX_THREADS;
-use crate::kernels::{Isa, Kernels, Team, math};
+use crate::kernels::{Isa, math};
 use crate::model::Model;
-use crate::pass::Cx;
 use crate::profile::Profile;
-use crate::state::{Plan, State, Workspace};
+use crate::state::Plan;
 use std::sync::Arc;
 
 /// How to make a [`Session`].
@@ -42,16 +42,7 @@ impl SessionOptions {
 
 /// A model's state and everything a step needs. After [`Session::new`], a step allocates nothing.
 pub struct Session {
-    model: Arc<Model>,
-    kernels: &'static Kernels,
-    team: Team,
-    ws: Workspace,
-    state: State,
-    plan: Plan,
-    /// Positions that a model with attention can hold.
-    ctx: Option<usize>,
-    profile: Profile,
-    profiling: bool,
+    engine: Engine,
 }
 
 impl Session {
@@ -62,19 +53,7 @@ impl Session {
     /// [`Error::OutOfMemory`] before anything is allocated or when the system refuses, [`Error::Isa`] for an instruction
     /// set that this CPU lacks, [`Error::Threads`] when threads cannot be started.
     pub fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Session, Error> {
-        let plan = model.plan(options)?;
-        if let Some(max) = options.max_bytes.filter(|max| plan.bytes > *max) {
-            return Err(Error::Budget { needed: plan.bytes, max });
-        }
-        let isa = options.isa.map_or_else(Isa::detect, Ok)?;
-        let kernels = isa.kernels().ok_or_else(|| Error::Isa { name: isa.name().to_string() })?;
-        let ws = Workspace::new(&plan)?;
-        let state = State::new(model.config(), &plan)?;
-        let team = Team::new(options.n_threads(), plan.scratch).map_err(Error::Threads)?;
-        let config = model.config();
-        let ctx = config.has_attention().then(|| options.ctx.unwrap_or(config.context));
-        let profile = Profile::new();
-        Ok(Session { model, kernels, team, ws, state, plan, ctx, profile, profiling: false })
+        Ok(Session { engine: Engine::new(model, 1, options)? })
     }
 
     /// Feeds `tokens`, a whole prompt or a single one, and returns the logits that follow the last, `[vocab_size]`.
@@ -83,14 +62,15 @@ impl Session {
     /// [`Error::NoTokens`], [`Error::Token`] for an id outside the vocabulary, [`Error::ContextFull`] when a model with
     /// attention has no room for all of them. The state is then unchanged.
     pub fn forward(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
-        self.check(tokens)?;
-        let mut last = 0;
-        for piece in tokens.chunks(self.plan.batch) {
-            self.pass(piece);
-            last = piece.len() - 1;
+        self.engine.check(0, tokens)?;
+        let mut left = tokens.len();
+        for piece in tokens.chunks(self.engine.plan.batch) {
+            left -= piece.len();
+            self.engine.add(0, piece, if left == 0 { 1 } else { 0 });
+            self.engine.run();
         }
-        let (mut cx, ws, _, model) = self.cx(0);
-        Ok(model.logits(&mut cx, ws, last, 1))
+        self.engine.logits(0, 1, 0);
+        Ok(self.engine.rows(0..1))
     }
 
     /// Feeds `tokens` and calls `f(i, logits)` with the logits that follow each of them. Memory does not grow with the
@@ -99,16 +79,16 @@ impl Session {
     /// # Errors
     /// As [`Session::forward`].
     pub fn forward_each(&mut self, tokens: &[u32], mut f: impl FnMut(usize, &[f32])) -> Result<(), Error> {
-        self.check(tokens)?;
-        let (head_batch, vocab_size) = (self.plan.head_batch, self.plan.vocab_size);
+        self.engine.check(0, tokens)?;
+        let Plan { batch, head_batch, vocab_size, .. } = self.engine.plan;
         let mut first = 0;
-        for piece in tokens.chunks(self.plan.batch) {
-            self.pass(piece);
+        for piece in tokens.chunks(batch) {
+            self.engine.add(0, piece, piece.len());
+            self.engine.run();
             for start in (0..piece.len()).step_by(head_batch) {
                 let n = head_batch.min(piece.len() - start);
-                let (mut cx, ws, _, model) = self.cx(0);
-                let logits = model.logits(&mut cx, ws, start, n);
-                for (i, logits) in logits.chunks_exact(vocab_size).enumerate() {
+                self.engine.logits(start, n, 0);
+                for (i, logits) in self.engine.rows(0..n).chunks_exact(vocab_size).enumerate() {
                     f(first + start + i, logits);
                 }
             }
@@ -119,92 +99,53 @@ impl Session {
 
     /// Forgets all tokens; the memory stays.
     pub fn reset(&mut self) {
-        self.state.reset();
+        self.engine.state.reset(0);
     }
 
     /// Tokens fed so far.
     pub fn position(&self) -> usize {
-        self.state.position
+        self.engine.state.positions[0]
     }
 
     /// Positions that the session can hold; `None` for a model without attention, which has no limit.
     pub fn context(&self) -> Option<usize> {
-        self.ctx
+        self.engine.ctx
     }
 
     /// Tokens that still fit; `None` without limit.
     pub fn remaining(&self) -> Option<usize> {
-        self.ctx.map(|ctx| ctx - self.state.position)
+        self.engine.ctx.map(|ctx| ctx - self.position())
     }
 
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
-        &self.model
+        &self.engine.model
     }
 
     /// The instruction set whose kernels run.
     pub fn isa(&self) -> Isa {
-        self.kernels.isa
+        self.engine.kernels.isa
     }
 
     /// Threads, the caller's included.
     pub fn n_threads(&self) -> usize {
-        self.team.n_threads()
+        self.engine.team.n_threads()
     }
 
     /// Bytes that the session allocated, besides the stacks of its threads.
     pub fn bytes(&self) -> usize {
-        self.plan.bytes
+        self.engine.plan.bytes
     }
 
     /// Whether to time the stages of the following steps; turning it on forgets earlier times. A stage costs two looks at
     /// the clock then, and nothing otherwise.
     pub fn set_profiling(&mut self, on: bool) {
-        self.profiling = on;
-        if on {
-            self.profile = Profile::new();
-        }
+        self.engine.set_profiling(on);
     }
 
     /// What [`Session::set_profiling`] has measured.
     pub fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
-        if tokens.is_empty() {
-            return Err(Error::NoTokens);
-        }
-        let vocab_size = self.model.config().vocab_size;
-        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
-            return Err(Error::Token { token, vocab_size });
-        }
-        match self.ctx {
-            Some(ctx) if tokens.len() > ctx - self.state.position => {
-                Err(Error::ContextFull { position: self.state.position, tokens: tokens.len(), ctx })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What a pass of `tokens` tokens runs with.
-    fn cx(&mut self, tokens: usize) -> (Cx<'_>, &mut Workspace, &mut State, &Model) {
-        let Session { model, kernels, team, ws, state, profile, profiling, .. } = self;
-        let cx = Cx {
-            weights: model.file().bytes(),
-            kernels,
-            team,
-            profile: profiling.then_some(profile),
-            tokens,
-            position: state.position,
-        };
-        (cx, ws, state, model)
-    }
-
-    /// One batch through the blocks.
-    fn pass(&mut self, tokens: &[u32]) {
-        let (mut cx, ws, state, model) = self.cx(tokens.len());
-        model.forward(&mut cx, ws, state, tokens);
+        &self.engine.profile
     }
 }
 

@@ -1,13 +1,16 @@
 //! The memory of a session: what a model remembers between steps, and the buffers of a step. Everything is counted before
 //! it is allocated, and allocated before the first step.
 
-use crate::activations::{Activations, filled};
+use crate::activations::{Activations, filled, reserved};
 use crate::error::Error;
 use crate::kernels::CacheCell;
 use crate::kernels::simd::LANES;
+use crate::model::attention::TILE;
+use crate::pass::Segment;
 use half::f16;
 use siskin_format::config::{Position, TransformerConfig};
 use siskin_format::{BlockConfig, ModelConfig};
+use std::ops::Range;
 
 /// What a plan must know of a model's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(crate) struct Weights {
 /// Sizes of everything that a session allocates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
+    /// Sequences.
+    pub(crate) slots: usize,
     /// Positions of the caches, a multiple of 8; 0 without attention.
     capacity: usize,
     /// Tokens of one pass.
@@ -60,19 +65,21 @@ fn state_len(block: &BlockConfig, capacity: usize) -> Option<(usize, usize)> {
 }
 
 impl Plan {
-    /// The plan for `ctx` positions, passes of at most `batch` tokens and `threads` threads; `None` when a size
-    /// cannot be counted.
+    /// The plan for `slots` sequences of `ctx` positions, passes of at most `batch` tokens, or as many as there are
+    /// sequences, and `threads` threads; `None` when a size cannot be counted.
     pub(crate) fn new(
         config: &ModelConfig,
         weights: Weights,
+        slots: usize,
         ctx: usize,
         batch: usize,
         threads: usize,
     ) -> Option<Plan> {
         let capacity = if config.has_attention() { ctx.checked_next_multiple_of(LANES)? } else { 0 };
+        let batch = batch.max(slots);
         let widths = config.widths();
         let width = widths.iter().copied().max().unwrap_or(0);
-        let (mut b, mut q, mut kv, mut gate, mut gx, mut scratch) = (0, 0, 0, 0, 0, capacity);
+        let (mut b, mut q, mut kv, mut gate, mut gx, mut scratch) = (0, 0, 0, 0, 0, 0);
         let (mut state_floats, mut state_cells) = (0usize, 0usize);
         let mut angles = Vec::new();
         for block in &config.blocks {
@@ -84,7 +91,8 @@ impl Plan {
                     let q_width = t.n_heads.checked_mul(t.head_dim)?;
                     (b, q) = (q_width.max(t.d_ff).max(b), q_width.max(q));
                     kv = kv.max(t.n_kv_heads.checked_mul(t.head_dim)?);
-                    (gate, scratch) = (gate.max(t.d_ff), scratch.max(t.head_dim));
+                    gate = gate.max(t.d_ff);
+                    scratch = scratch.max(attention_scratch(t, capacity)?);
                     if matches!(config.position, Position::Rope { .. }) && !angles.contains(&t.head_dim) {
                         angles.push(t.head_dim);
                     }
@@ -97,6 +105,7 @@ impl Plan {
             }
         }
         let mut plan = Plan {
+            slots,
             capacity,
             batch,
             head_batch: batch.min(4),
@@ -122,13 +131,33 @@ impl Plan {
         let angles: usize = self.angles.iter().sum();
         let per_token = [2 * self.width, self.q, 2 * self.kv, self.gate, self.gx, angles];
         let mut floats = per_token.iter().sum::<usize>().checked_mul(self.batch)?;
-        floats = floats.checked_add(self.gx)?.checked_add(self.vocab_size.checked_mul(self.head_batch)?)?;
-        floats = floats.checked_add(state_floats)?.checked_add(threads.checked_mul(self.scratch)?)?;
+        floats = floats.checked_add(self.gx.checked_mul(self.slots)?)?;
+        floats = floats.checked_add(self.vocab_size.checked_mul(self.logit_rows())?)?;
+        floats = floats
+            .checked_add(state_floats.checked_mul(self.slots)?)?
+            .checked_add(threads.checked_mul(self.scratch)?)?;
         let batches = Activations::bytes(self.batch, self.a, self.quantized)?
             .checked_add(Activations::bytes(self.batch, self.b, self.quantized)?)?;
         let cell = if self.wide_cache { size_of::<[f32; LANES]>() } else { size_of::<[f16; LANES]>() };
-        floats.checked_mul(4)?.checked_add(batches)?.checked_add(state_cells.checked_mul(cell)?)
+        // Lists of tokens, bands, segments and positions.
+        let per_token = size_of::<u32>() + size_of::<Range<usize>>() + size_of::<usize>();
+        let per_slot = size_of::<Segment>() + size_of::<(usize, usize)>() + size_of::<usize>();
+        let lists = self.batch.checked_mul(per_token)?.checked_add(self.slots.checked_mul(per_slot)?)?;
+        let caches = state_cells.checked_mul(self.slots)?.checked_mul(cell)?;
+        floats.checked_mul(4)?.checked_add(batches)?.checked_add(caches)?.checked_add(lists)
     }
+
+    /// Rows of logits that are kept at a time.
+    fn logit_rows(&self) -> usize {
+        self.head_batch.max(self.slots)
+    }
+}
+
+/// Floats that a thread needs for attention: a band of queries, and what the kernel takes.
+fn attention_scratch(t: &TransformerConfig, capacity: usize) -> Option<usize> {
+    let group = t.n_heads / t.n_kv_heads;
+    let queries = TILE.next_multiple_of(group).checked_mul(t.head_dim)?;
+    queries.checked_add(capacity.max(2 * t.head_dim))
 }
 
 /// Gates of a recurrent block.
@@ -140,28 +169,29 @@ fn gates(block: &BlockConfig) -> usize {
     }
 }
 
-/// Keys and values of one block (see [`crate::kernels::HeadCache`] for the order within a head).
+/// Keys and values of one block, of every sequence (see [`crate::kernels::HeadCache`] for the order within a head).
 #[derive(Clone, Debug)]
 pub(crate) struct Cache<C> {
-    pub(crate) k: Vec<[C; LANES]>, // [n_kv_heads][capacity / 8][head_dim]
-    pub(crate) v: Vec<[C; LANES]>, // [n_kv_heads][ceil(head_dim / 8)][capacity]
+    pub(crate) k: Vec<[C; LANES]>, // [n_kv_heads][slots][capacity / 8][head_dim]
+    pub(crate) v: Vec<[C; LANES]>, // [n_kv_heads][slots][ceil(head_dim / 8)][capacity]
+    pub(crate) slots: usize,
     pub(crate) capacity: usize,
 }
 
 impl<C: CacheCell> Cache<C> {
-    fn new(t: &TransformerConfig, capacity: usize) -> Result<Self, Error> {
-        let mut cache = Cache { k: Vec::new(), v: Vec::new(), capacity };
-        cache.k = filled(t.n_kv_heads * cache.k_unit(t.head_dim), [C::ZERO; LANES])?;
-        cache.v = filled(t.n_kv_heads * cache.v_unit(t.head_dim), [C::ZERO; LANES])?;
+    fn new(t: &TransformerConfig, slots: usize, capacity: usize) -> Result<Self, Error> {
+        let mut cache = Cache { k: Vec::new(), v: Vec::new(), slots, capacity };
+        cache.k = filled(t.n_kv_heads * slots * cache.k_unit(t.head_dim), [C::ZERO; LANES])?;
+        cache.v = filled(t.n_kv_heads * slots * cache.v_unit(t.head_dim), [C::ZERO; LANES])?;
         Ok(cache)
     }
 
-    /// Elements of `k` that belong to one head.
+    /// Elements of `k` that belong to one head of one sequence.
     pub(crate) fn k_unit(&self, head_dim: usize) -> usize {
         self.capacity / LANES * head_dim
     }
 
-    /// Elements of `v` that belong to one head.
+    /// Elements of `v` that belong to one head of one sequence.
     pub(crate) fn v_unit(&self, head_dim: usize) -> usize {
         head_dim.div_ceil(LANES) * self.capacity
     }
@@ -170,9 +200,9 @@ impl<C: CacheCell> Cache<C> {
 /// What one block remembers.
 #[derive(Clone, Debug)]
 pub(crate) enum BlockState {
-    /// Output of an Elman or GRU block, `[hidden]`.
+    /// Output of an Elman or GRU block, `[slots, hidden]`.
     Hidden(Vec<f32>),
-    /// Output and cell of an LSTM block, `[hidden]` each.
+    /// Output and cell of an LSTM block, `[slots, hidden]` each.
     Lstm { h: Vec<f32>, c: Vec<f32> },
     /// Keys and values of a Transformer block with f32 weights, which lose nothing.
     CacheF32(Cache<f32>),
@@ -180,42 +210,48 @@ pub(crate) enum BlockState {
     CacheF16(Cache<f16>),
 }
 
-/// What a model remembers of the tokens so far.
+/// What a model remembers of the tokens of every sequence so far.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
-    /// Tokens so far.
-    pub(crate) position: usize,
+    /// Tokens of each sequence.
+    pub(crate) positions: Vec<usize>, // [slots]
     pub(crate) blocks: Vec<BlockState>,
 }
 
 impl State {
     pub(crate) fn new(config: &ModelConfig, plan: &Plan) -> Result<State, Error> {
-        let mut blocks = Vec::new();
+        let (slots, mut blocks) = (plan.slots, Vec::new());
         for block in &config.blocks {
             blocks.push(match block {
-                BlockConfig::Rnn(rnn) => BlockState::Hidden(filled(rnn.cell.hidden, 0.0)?),
-                BlockConfig::Gru(gru) => BlockState::Hidden(filled(gru.hidden, 0.0)?),
-                BlockConfig::Lstm(lstm) => {
-                    BlockState::Lstm { h: filled(lstm.hidden, 0.0)?, c: filled(lstm.hidden, 0.0)? }
-                }
+                BlockConfig::Rnn(rnn) => BlockState::Hidden(filled(slots * rnn.cell.hidden, 0.0)?),
+                BlockConfig::Gru(gru) => BlockState::Hidden(filled(slots * gru.hidden, 0.0)?),
+                BlockConfig::Lstm(lstm) => BlockState::Lstm {
+                    h: filled(slots * lstm.hidden, 0.0)?,
+                    c: filled(slots * lstm.hidden, 0.0)?,
+                },
                 BlockConfig::Transformer(t) if plan.wide_cache => {
-                    BlockState::CacheF32(Cache::new(t, plan.capacity)?)
+                    BlockState::CacheF32(Cache::new(t, slots, plan.capacity)?)
                 }
-                BlockConfig::Transformer(t) => BlockState::CacheF16(Cache::new(t, plan.capacity)?),
+                BlockConfig::Transformer(t) => BlockState::CacheF16(Cache::new(t, slots, plan.capacity)?),
             });
         }
-        Ok(State { position: 0, blocks })
+        Ok(State { positions: filled(slots, 0)?, blocks })
     }
 
-    /// Forgets everything. Caches keep their bytes, which no position reads before it is written again.
-    pub(crate) fn reset(&mut self) {
-        self.position = 0;
+    /// Forgets a sequence. Caches keep their bytes, which no position reads before it is written again.
+    pub(crate) fn reset(&mut self, slot: usize) {
+        let slots = self.positions.len();
+        let clear = |state: &mut [f32]| {
+            let hidden = state.len() / slots;
+            state[slot * hidden..(slot + 1) * hidden].fill(0.0);
+        };
+        self.positions[slot] = 0;
         for block in &mut self.blocks {
             match block {
-                BlockState::Hidden(h) => h.fill(0.0),
+                BlockState::Hidden(h) => clear(h),
                 BlockState::Lstm { h, c } => {
-                    h.fill(0.0);
-                    c.fill(0.0);
+                    clear(h);
+                    clear(c);
                 }
                 BlockState::CacheF32(_) | BlockState::CacheF16(_) => {}
             }
@@ -228,15 +264,21 @@ pub(crate) struct Workspace {
     pub(crate) x: Vec<f32>,           // [tokens, width]: what flows from block to block
     pub(crate) y: Vec<f32>,           // [tokens, width]: what a block makes of it
     pub(crate) a: Activations,        // [tokens, width]: a block's input after its norm
-    pub(crate) b: Activations, // [tokens, q_width | d_ff] or [1, hidden]: what the second product reads
+    pub(crate) b: Activations, // [tokens, q_width | d_ff] or [slots, hidden]: what the second product reads
     pub(crate) q: Vec<f32>,    // [tokens, n_heads * head_dim]
     pub(crate) k: Vec<f32>,    // [tokens, n_kv_heads * head_dim]
     pub(crate) v: Vec<f32>,    // [tokens, n_kv_heads * head_dim]
     pub(crate) gate: Vec<f32>, // [tokens, d_ff]
     pub(crate) gx: Vec<f32>,   // [tokens, gates * hidden]
-    pub(crate) gh: Vec<f32>,   // [gates * hidden]
+    pub(crate) gh: Vec<f32>,   // [slots, gates * hidden]
     pub(crate) angles: Vec<Vec<f32>>, // per head width: [tokens, head_dim], cosines then sines
-    pub(crate) logits: Vec<f32>, // [head_batch, vocab_size]
+    pub(crate) logits: Vec<f32>, // [max(head_batch, slots), vocab_size]
+    /// Row and slot of every token of one recurrent step.
+    pub(crate) active: Vec<(usize, usize)>, // [slots]
+    /// Rows that attention takes together,
+    pub(crate) bands: Vec<Range<usize>>, // [tokens]
+    /// and the index of their segment.
+    pub(crate) owners: Vec<usize>, // [tokens]
 }
 
 impl Workspace {
@@ -253,9 +295,12 @@ impl Workspace {
             v: filled(n * plan.kv, 0.0)?,
             gate: filled(n * plan.gate, 0.0)?,
             gx: filled(n * plan.gx, 0.0)?,
-            gh: filled(plan.gx, 0.0)?,
+            gh: filled(plan.slots * plan.gx, 0.0)?,
             angles: angles.collect::<Result<_, _>>()?,
-            logits: filled(plan.head_batch * plan.vocab_size, 0.0)?,
+            logits: filled(plan.logit_rows() * plan.vocab_size, 0.0)?,
+            active: reserved(plan.slots)?,
+            bands: reserved(n)?,
+            owners: reserved(n)?,
         })
     }
 }

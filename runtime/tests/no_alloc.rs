@@ -5,7 +5,7 @@
 
 mod common;
 
-use siskin::{Session, SessionOptions};
+use siskin::{Batch, Session, SessionOptions};
 use siskin_format::DType;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,6 +54,25 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Bytes that `make` takes, which must be what was told. Beside the buffers there are the lists of them, the team and what
+/// starting a thread takes.
+fn made<T>(name: &str, told: usize, make: impl FnOnce() -> T) -> T {
+    let before = BYTES.load(Ordering::Relaxed);
+    let made = make();
+    let taken = BYTES.load(Ordering::Relaxed) - before;
+    assert!((told..told + (8 << 10)).contains(&taken), "{name}: {taken} bytes, told {told}");
+    // Threads allocate while they start; let them come to rest.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    made
+}
+
+/// Runs steps, which must not allocate.
+fn steps(name: &str, run: impl FnOnce()) {
+    let before = CALLS.load(Ordering::Relaxed);
+    run();
+    assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0, "{name}");
+}
+
 /// One test function, so that no other test allocates meanwhile.
 #[test]
 fn a_step_allocates_nothing() {
@@ -61,28 +80,30 @@ fn a_step_allocates_nothing() {
         for dtype in DType::ALL {
             let model = common::model(&config, dtype, 1);
             for threads in [1, 2] {
+                let name = format!("{name} {dtype} with {threads} threads");
                 let options = SessionOptions { threads: Some(threads), ..SessionOptions::default() };
                 let told = model.session_bytes(&options).unwrap();
-                let before = BYTES.load(Ordering::Relaxed);
-                let mut session = Session::new(model.clone(), &options).unwrap();
-                // Beside the buffers there are the lists of them, the team and what starting a thread takes.
-                let taken = BYTES.load(Ordering::Relaxed) - before;
-                assert!(
-                    (told..told + (8 << 10)).contains(&taken),
-                    "{name} {dtype}: {taken} bytes, told {told}"
-                );
-                // Threads allocate while they start; let them come to rest.
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                let before = CALLS.load(Ordering::Relaxed);
-                session.forward(&[1, 2, 3, 4, 5, 6, 7]).unwrap();
-                for token in 0..40 {
-                    session.forward(&[token]).unwrap();
-                }
-                session.forward_each(&[9; 20], |_, _| ()).unwrap();
-                session.reset();
-                session.forward(&[0]).unwrap();
-                let calls = CALLS.load(Ordering::Relaxed) - before;
-                assert_eq!(calls, 0, "{name} {dtype} with {threads} threads");
+                let mut session = made(&name, told, || Session::new(model.clone(), &options).unwrap());
+                steps(&name, || {
+                    session.forward(&[1, 2, 3, 4, 5, 6, 7]).unwrap();
+                    for token in 0..40 {
+                        session.forward(&[token]).unwrap();
+                    }
+                    session.forward_each(&[9; 20], |_, _| ()).unwrap();
+                    session.reset();
+                    session.forward(&[0]).unwrap();
+                });
+                let options = SessionOptions { batch: 16, ctx: Some(120), ..options };
+                let told = model.batch_bytes(5, &options).unwrap();
+                let mut batch = made(&name, told, || Batch::new(model.clone(), 5, &options).unwrap());
+                steps(&name, || {
+                    batch.forward(&[(3, &[1; 50]), (0, &[2; 7]), (4, &[3])]).unwrap();
+                    for token in 0..20 {
+                        batch.forward(&[(0, &[token]), (3, &[5]), (4, &[6]), (1, &[token, 7])]).unwrap();
+                    }
+                    batch.reset(3).unwrap();
+                    batch.forward(&[(2, &[8; 90]), (3, &[9; 90])]).unwrap();
+                });
             }
         }
     }

@@ -131,6 +131,6 @@ fn a_profile_counts_the_stages_of_every_pass() {
     let profile = session.profile();
     let calls = |stage| profile.stages().find(|time| time.stage == stage).map_or(0, |time| time.calls);
     assert_eq!((calls(Stage::Embedding), calls(Stage::Head)), (2, 2));
-    assert_eq!((calls(Stage::Attention), calls(Stage::RecurrentInput)), (4, 6));
+    assert_eq!((calls(Stage::Attention), calls(Stage::RecurrentState)), (4, 6));
     assert!(profile.seconds() > 0.0 && profile.seconds() <= elapsed);
 }

@@ -83,33 +83,29 @@ pub(super) fn rnn_cell<S: Simd>(s: S, f: Function, gx: &[f32], gh: &[f32], h: &m
 /// PyTorch's GRU, gates r z n (Cho et al. 2014): `gx = W x + b_x`, `gh = U h + b_h`,
 /// `n = tanh(gx_n + r gh_n)`, `h = n + z (h - n)`.
 #[inline(always)]
-pub(super) fn gru_cell<S: Simd>(s: S, gx: &[f32], gh: &[f32], h: &mut [f32]) {
+pub(super) fn gru_cell<S: Simd>(s: S, gx: [&[f32]; 3], gh: [&[f32]; 3], h: &mut [f32]) {
     let size = h.len();
-    assert!(gx.len() == 3 * size && gh.len() == 3 * size, "three gates of {size}");
-    let (gx_r, gx_z, gx_n) = (&gx[..size], &gx[size..2 * size], &gx[2 * size..]);
-    let (gh_r, gh_z, gh_n) = (&gh[..size], &gh[size..2 * size], &gh[2 * size..]);
+    assert!(gx.iter().chain(&gh).all(|gate| gate.len() == size), "three gates of {size}");
     for j in (0..size).step_by(LANES) {
-        let r = math::sigmoid(s, s.add(at(s, gx_r, j), at(s, gh_r, j)));
-        let z = math::sigmoid(s, s.add(at(s, gx_z, j), at(s, gh_z, j)));
-        let n = math::tanh(s, s.fma(r, at(s, gh_n, j), at(s, gx_n, j)));
-        let v = s.fma(z, s.sub(at(s, h, j), n), n);
-        put(s, v, h, j);
+        let r = math::sigmoid(s, s.add(at(s, gx[0], j), at(s, gh[0], j)));
+        let z = math::sigmoid(s, s.add(at(s, gx[1], j), at(s, gh[1], j)));
+        let n = math::tanh(s, s.fma(r, at(s, gh[2], j), at(s, gx[2], j)));
+        put(s, s.fma(z, s.sub(at(s, h, j), n), n), h, j);
     }
 }
 
 /// PyTorch's LSTM, gates i f g o (Hochreiter & Schmidhuber 1997): gates `gx + gh` with `gx = W x + b`, `gh = U h`;
 /// `c = f c + i g`, `h = o tanh(c)`.
 #[inline(always)]
-pub(super) fn lstm_cell<S: Simd>(s: S, gx: &[f32], gh: &[f32], c: &mut [f32], h: &mut [f32]) {
+pub(super) fn lstm_cell<S: Simd>(s: S, gx: [&[f32]; 4], gh: [&[f32]; 4], c: &mut [f32], h: &mut [f32]) {
     let size = h.len();
-    assert!(gx.len() == 4 * size && gh.len() == 4 * size && c.len() == size, "four gates of {size}");
-    let gate = |k: usize| (&gx[k * size..(k + 1) * size], &gh[k * size..(k + 1) * size]);
-    let (i_gate, f_gate, g_gate, o_gate) = (gate(0), gate(1), gate(2), gate(3));
+    let fits = gx.iter().chain(&gh).all(|gate| gate.len() == size) && c.len() == size;
+    assert!(fits, "four gates of {size}");
     for j in (0..size).step_by(LANES) {
-        let i = math::sigmoid(s, s.add(at(s, i_gate.0, j), at(s, i_gate.1, j)));
-        let f = math::sigmoid(s, s.add(at(s, f_gate.0, j), at(s, f_gate.1, j)));
-        let g = math::tanh(s, s.add(at(s, g_gate.0, j), at(s, g_gate.1, j)));
-        let o = math::sigmoid(s, s.add(at(s, o_gate.0, j), at(s, o_gate.1, j)));
+        let i = math::sigmoid(s, s.add(at(s, gx[0], j), at(s, gh[0], j)));
+        let f = math::sigmoid(s, s.add(at(s, gx[1], j), at(s, gh[1], j)));
+        let g = math::tanh(s, s.add(at(s, gx[2], j), at(s, gh[2], j)));
+        let o = math::sigmoid(s, s.add(at(s, gx[3], j), at(s, gh[3], j)));
         let new_c = s.fma(f, at(s, c, j), s.mul(i, g));
         put(s, new_c, c, j);
         put(s, s.mul(o, math::tanh(s, new_c)), h, j);

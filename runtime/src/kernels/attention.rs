@@ -8,6 +8,7 @@
 use super::norm::{at, put};
 use super::simd::{LANES, Simd};
 use super::softmax::exp_minus_max;
+use super::strip::Strip;
 use super::tile::{Cell, float_tile};
 
 /// Keys and values of one head of one block, for up to `capacity` positions, a multiple of 8.
@@ -21,11 +22,31 @@ pub struct HeadCache<'a, C> {
     pub capacity: usize,
 }
 
-/// `out = softmax(q K^T * scale) V` over the first `n` positions (Vaswani et al. 2017, equation 1).
+/// `out = softmax(q K^T * scale) V` (Vaswani et al. 2017, equation 1); row t of `out` sees the first `n + t` positions.
 ///
-/// `q` and `out` `[head_dim]`; `scores` is scratch for at least `n` rounded up to 8.
+/// `q` `[out.rows(), out.width()]`, `out.width()` some heads of `head_dim`; `scratch` is for as many floats as the
+/// positions of `cache`.
 #[inline(always)]
 pub(super) fn attend<S: Simd, C: Cell>(
+    s: S,
+    q: &[f32],
+    head_dim: usize,
+    cache: HeadCache<C>,
+    n: usize,
+    scale: f32,
+    scratch: &mut [f32],
+    out: &mut Strip,
+) {
+    for (t, q) in q.chunks_exact(out.width()).enumerate() {
+        for (q, out) in q.chunks_exact(head_dim).zip(out.row(t).chunks_exact_mut(head_dim)) {
+            attend_one(s, q, cache, n + t, scale, scratch, out);
+        }
+    }
+}
+
+/// One query of one head.
+#[inline(always)]
+fn attend_one<S: Simd, C: Cell>(
     s: S,
     q: &[f32],
     cache: HeadCache<C>,

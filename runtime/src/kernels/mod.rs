@@ -27,7 +27,7 @@ pub use activation::Function;
 pub use attention::HeadCache;
 pub use cache::CacheCell;
 pub use panels::{Input, Matrix, Panels};
-pub use strip::{Blocks, Chain, Columns, Split, Strip};
+pub use strip::{Blocks, Chain, Columns, Grid, Rectangles, Split, Strip};
 pub use team::{Team, Work};
 
 use crate::error::Error;
@@ -49,14 +49,16 @@ macro_rules! for_each_kernel {
             /// One row of activations to codes, scales and sums of codes, per group of 32.
             fn quantize(x: &[f32], codes: &mut [[i8; GROUP]], scales: &mut [f32], sums: &mut [i32])
                 = quantize::quantize;
-            /// `out = softmax(q K^T * scale) V` over the first `n` positions of one head; `scores` is scratch for `n`
-            /// rounded up to 8.
+            /// `out = softmax(q K^T * scale) V` of the queries that share one head of keys and values: those of several
+            /// heads, of consecutive tokens, of which the first sees `n` positions.
             fn attend_f16(
-                q: &[f32], cache: HeadCache<'_, f16>, n: usize, scale: f32, scores: &mut [f32], out: &mut [f32]
+                q: &[f32], head_dim: usize, cache: HeadCache<'_, f16>, n: usize, scale: f32, scratch: &mut [f32],
+                out: &mut Strip<'_>
             ) = attention::attend;
             /// The same over a cache of f32.
             fn attend_f32(
-                q: &[f32], cache: HeadCache<'_, f32>, n: usize, scale: f32, scores: &mut [f32], out: &mut [f32]
+                q: &[f32], head_dim: usize, cache: HeadCache<'_, f32>, n: usize, scale: f32, scratch: &mut [f32],
+                out: &mut Strip<'_>
             ) = attention::attend;
             /// Writes key and value of one position of one head into its cache.
             fn remember_f16(
@@ -83,9 +85,10 @@ macro_rules! for_each_kernel {
             /// Elman cell: `h = f(gx + gh)`.
             fn rnn_cell(f: Function, gx: &[f32], gh: &[f32], h: &mut [f32]) = activation::rnn_cell;
             /// GRU cell, gates r z n.
-            fn gru_cell(gx: &[f32], gh: &[f32], h: &mut [f32]) = activation::gru_cell;
+            fn gru_cell(gx: [&[f32]; 3], gh: [&[f32]; 3], h: &mut [f32]) = activation::gru_cell;
             /// LSTM cell, gates i f g o.
-            fn lstm_cell(gx: &[f32], gh: &[f32], c: &mut [f32], h: &mut [f32]) = activation::lstm_cell;
+            fn lstm_cell(gx: [&[f32]; 4], gh: [&[f32]; 4], c: &mut [f32], h: &mut [f32])
+                = activation::lstm_cell;
             /// Softmax of a row, in place.
             fn softmax(x: &mut [f32]) = softmax::softmax;
             /// Largest element; NaNs are passed over.

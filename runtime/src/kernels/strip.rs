@@ -128,6 +128,73 @@ unsafe impl<'a, T: Send> Split for Columns<'a, T> {
     }
 }
 
+/// A row-major matrix that the team cuts in rectangles: item `i` is the rows of band `i % bands` and the `unit` columns from
+/// `i / bands * unit` on. Bands may be empty.
+#[derive(Debug)]
+pub struct Grid<'a, T = f32> {
+    strip: Strip<'a, T>,
+    bands: &'a [Range<usize>],
+    unit: usize,
+}
+
+impl<'a, T: Send> Grid<'a, T> {
+    /// Cuts `strip`; the last columns of a band may be fewer than `unit`.
+    ///
+    /// # Panics
+    /// When the bands overlap, descend or leave the matrix.
+    pub fn new(strip: Strip<'a, T>, bands: &'a [Range<usize>], unit: usize) -> Self {
+        let mut end = 0;
+        for band in bands.iter().filter(|band| !band.is_empty()) {
+            assert!(end <= band.start && band.end <= strip.rows, "rows {band:?} of {}", strip.rows);
+            end = band.end;
+        }
+        Grid { strip, bands, unit }
+    }
+}
+
+// SAFETY: sharing it gives no access to the elements but through the unsafe `part`, and they are Send.
+unsafe impl<T: Send> Sync for Grid<'_, T> {}
+
+// SAFETY: items are disjoint rectangles, borrowed for 'a: bands do not overlap, as `new` has checked.
+unsafe impl<'a, T: Send> Split for Grid<'a, T> {
+    type Part = Rectangles<'a, T>;
+
+    // SAFETY: the caller keeps the promise of `Split::part`.
+    unsafe fn part(&self, items: Range<usize>) -> Rectangles<'a, T> {
+        let Strip { data, rows, stride, width, life } = self.strip;
+        let strip = Strip { data, rows, stride, width, life };
+        Rectangles { strip, bands: self.bands, unit: self.unit, items }
+    }
+}
+
+/// A thread's part of a [`Grid`].
+#[derive(Debug)]
+pub struct Rectangles<'a, T = f32> {
+    /// The whole matrix, of which only the rectangles of `items` belong to this thread.
+    strip: Strip<'a, T>,
+    bands: &'a [Range<usize>],
+    unit: usize,
+    items: Range<usize>,
+}
+
+impl<T> Rectangles<'_, T> {
+    /// The rectangle of `item`, its rows counted from the start of its band.
+    ///
+    /// # Panics
+    /// When the item belongs to another thread.
+    pub fn get(&mut self, item: usize) -> Strip<'_, T> {
+        assert!(self.items.contains(&item), "item {item} of {:?}", self.items);
+        let band = &self.bands[item % self.bands.len()];
+        let Strip { data, stride, width, .. } = self.strip;
+        let start = (item / self.bands.len() * self.unit).min(width);
+        let rows = band.len();
+        let first = if rows == 0 { 0 } else { band.start * stride + start };
+        // SAFETY: a band that is not empty lies inside the matrix (`Grid::new`), and start <= width <= stride.
+        let data = unsafe { data.add(first) };
+        Strip { data, rows, stride, width: self.unit.min(width - start), life: PhantomData }
+    }
+}
+
 /// A slice that is cut in blocks of `unit` elements, one an item.
 #[derive(Debug)]
 pub struct Blocks<'a, T> {
@@ -188,6 +255,17 @@ unsafe impl<P: Split, const N: usize> Split for Chain<P, N> {
     }
 }
 
+// SAFETY: each output is split by the same items and keeps its own promise.
+unsafe impl<P: Split, const N: usize> Split for [P; N] {
+    type Part = [P::Part; N];
+
+    // SAFETY: the caller keeps the promise of `Split::part`.
+    unsafe fn part(&self, items: Range<usize>) -> Self::Part {
+        // SAFETY: the caller's promise holds for every output.
+        std::array::from_fn(|i| unsafe { self[i].part(items.clone()) })
+    }
+}
+
 // SAFETY: nothing is shared.
 unsafe impl Split for () {
     type Part = ();
@@ -245,6 +323,33 @@ mod tests {
         // SAFETY: each item is asked for once.
         let [(a_items, a), (b_items, b)] = unsafe { chain.part(4..5) };
         assert_eq!((a_items, a.len(), b_items, b.len()), (3..3, 0, 1..2, 2));
+    }
+
+    #[test]
+    fn rectangles_cover_the_bands_once() {
+        let mut data = vec![0; 5 * 7];
+        let bands = [0..2, 0..0, 3..5];
+        let grid = Grid::new(Strip::new(&mut data, 5, 7), &bands, 3);
+        for items in [0..4, 4..9] {
+            // SAFETY: each item is asked for once.
+            let mut part = unsafe { grid.part(items.clone()) };
+            for item in items {
+                let mut cell = part.get(item);
+                let (rows, width) = (if item % 3 == 1 { 0 } else { 2 }, if item / 3 == 2 { 1 } else { 3 });
+                assert_eq!((cell.rows(), cell.width()), (rows, width), "item {item}");
+                for row in 0..rows {
+                    cell.row(row).iter_mut().for_each(|x| *x += 1);
+                }
+            }
+        }
+        let expected: Vec<i32> = (0..35).map(|i| if i / 7 == 2 { 0 } else { 1 }).collect();
+        assert_eq!(data, expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "rows 1..3 of 5")]
+    fn overlapping_bands_are_refused() {
+        Grid::new(Strip::new(&mut [0; 10], 5, 2), &[0..2, 1..3], 1);
     }
 
     #[test]

@@ -233,6 +233,10 @@ proptest! {
         let draw = |rng: &mut Rng, n: usize| rng.floats(n).into_iter().map(|v| v * scale).collect::<Vec<_>>();
         let (x, w, b) = (draw(&mut rng, n), rng.floats(n), rng.floats(n));
         let (gx, gh, c) = (draw(&mut rng, 4 * n), draw(&mut rng, 4 * n), draw(&mut rng, n));
+        fn gates<const N: usize>(x: &[f32]) -> [&[f32]; N] {
+            let n = x.len() / 4;
+            std::array::from_fn(|k| &x[k * n..(k + 1) * n])
+        }
         let run = |k: &Kernels| {
             let mut all = Vec::new();
             let mut y = vec![0.0; n];
@@ -262,10 +266,10 @@ proptest! {
             all.extend_from_slice(&y);
             all.extend([(k.max)(&x), (k.sum_exp)(&x, (k.max)(&x))]);
             let mut h = c.clone();
-            (k.gru_cell)(&gx[..3 * n], &gh[..3 * n], &mut h);
+            (k.gru_cell)(gates(&gx), gates(&gh), &mut h);
             all.extend_from_slice(&h);
             let mut c = c.clone();
-            (k.lstm_cell)(&gx, &gh, &mut c, &mut h);
+            (k.lstm_cell)(gates(&gx), gates(&gh), &mut c, &mut h);
             all.extend_from_slice(&c);
             all.extend_from_slice(&h);
             all
@@ -295,7 +299,8 @@ proptest! {
             let mut out = vec![0.0; head_dim];
             let mut scores = vec![0.0; capacity];
             let scale = 1.0 / (head_dim as f32).sqrt();
-            C::attend(kernels)(q, HeadCache { k: &k, v: &v, capacity }, n, scale, &mut scores, &mut out);
+            let mut strip = Strip::new(&mut out, 1, head_dim);
+            C::attend(kernels)(q, head_dim, HeadCache { k: &k, v: &v, capacity }, n, scale, &mut scores, &mut strip);
             out
         }
         let half = |x: f32| f16::from_f32(x).to_f32();
@@ -390,7 +395,7 @@ fn elementary_functions_are_within_their_ulps_over_the_whole_range() {
         // With c = 1, i = 0 and f the gate, the new cell is the sigmoid.
         let gate = |x: f32| {
             let (mut c, mut h) = ([1.0], [0.0]);
-            (k.lstm_cell)(&[f32::NEG_INFINITY, x, 0.0, 0.0], &[0.0; 4], &mut c, &mut h);
+            (k.lstm_cell)([&[f32::NEG_INFINITY], &[x], &[0.0], &[0.0]], [&[0.0]; 4], &mut c, &mut h);
             c[0]
         };
         x.iter().map(|x| gate(*x)).collect()

@@ -25,9 +25,9 @@ impl Gru {
         Ok(Gru { cell: Recurrent::load(file, config, index, gru, 3, input)? })
     }
 
-    /// The tokens in `ws.x`, from state `h` on.
+    /// The tokens in `ws.x`, from the states `h` `[slots, hidden]` on.
     pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, h: &mut [f32]) {
         let kernel = cx.kernels.gru_cell;
-        self.cell.forward(cx, ws, h, kernel);
+        self.cell.forward(cx, ws, h, &mut [], |gx, gh, _, h| kernel(gx, gh, h));
     }
 }

@@ -25,9 +25,9 @@ impl Lstm {
         Ok(Lstm { cell: Recurrent::load(file, config, index, lstm, 4, input)? })
     }
 
-    /// The tokens in `ws.x`, from output `h` and cell `c` on.
+    /// The tokens in `ws.x`, from outputs `h` and cells `c`, both `[slots, hidden]`, on.
     pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, h: &mut [f32], c: &mut [f32]) {
         let kernel = cx.kernels.lstm_cell;
-        self.cell.forward(cx, ws, h, |gx, gh, h| kernel(gx, gh, c, h));
+        self.cell.forward(cx, ws, h, c, kernel);
     }
 }

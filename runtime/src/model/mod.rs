@@ -1,5 +1,6 @@
 //! A model: an open file, and where in it each block finds its weights.
 
+pub(crate) mod attention;
 mod gru;
 mod lstm;
 mod norm;
@@ -10,7 +11,7 @@ mod transformer;
 
 use crate::error::Error;
 use crate::linear::{Linear, Vector};
-use crate::pass::Cx;
+use crate::pass::{Cx, keep};
 use crate::profile::Stage;
 use crate::session::SessionOptions;
 use crate::state::{BlockState, Plan, State, Weights, Workspace};
@@ -119,21 +120,33 @@ impl Model {
     /// # Errors
     /// As [`crate::Session::new`], of which it makes the same checks but allocates nothing.
     pub fn session_bytes(&self, options: &SessionOptions) -> Result<usize, Error> {
-        self.plan(options).map(|plan| plan.bytes)
+        self.plan(1, options).map(|plan| plan.bytes)
     }
 
-    pub(crate) fn plan(&self, options: &SessionOptions) -> Result<Plan, Error> {
+    /// Bytes that a [`crate::Batch`] of `slots` sequences with these options allocates, besides the stacks of its threads.
+    ///
+    /// # Errors
+    /// As [`crate::Batch::new`], of which it makes the same checks but allocates nothing.
+    pub fn batch_bytes(&self, slots: usize, options: &SessionOptions) -> Result<usize, Error> {
+        self.plan(slots, options).map(|plan| plan.bytes)
+    }
+
+    pub(crate) fn plan(&self, slots: usize, options: &SessionOptions) -> Result<Plan, Error> {
         let config = self.config();
         let ctx = options.ctx.unwrap_or(config.context);
         if config.has_attention() && !(1..=config.context).contains(&ctx) {
             return Err(Error::Context { asked: ctx, max: config.context });
         }
-        let plan = Plan::new(config, self.weights, ctx, options.batch.max(1), options.n_threads());
+        if slots == 0 {
+            return Err(Error::Slot { slot: 0, slots });
+        }
+        let (batch, threads) = (options.batch.max(1), options.n_threads());
+        let plan = Plan::new(config, self.weights, slots, ctx, batch, threads);
         plan.filter(|plan| plan.bytes <= isize::MAX as usize).ok_or(Error::OutOfMemory { bytes: usize::MAX })
     }
 
-    /// Runs `tokens`, at most a batch of them, through embedding and blocks, and moves the state on. Prompt and decoding are
-    /// the same call; the last block's output is left in `ws.x` `[tokens, width]`.
+    /// Runs `tokens`, those of all segments of `cx`, through embedding and blocks. Prompt and decoding, of one sequence or
+    /// several, are the same call; the last block's output of the wanted tokens is left in `ws.x` `[wanted, width]`.
     pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, state: &mut State, tokens: &[u32]) {
         cx.stage(Stage::Embedding);
         self.embed(cx, ws, tokens);
@@ -141,21 +154,33 @@ impl Model {
             cx.stage(Stage::Angles);
         }
         for (rope, angles) in self.ropes.iter().zip(&mut ws.angles) {
-            for (t, angles) in angles.chunks_exact_mut(rope.head_dim).take(tokens.len()).enumerate() {
-                rope.angles(cx.position + t, angles);
+            for segment in cx.segments.iter() {
+                let angles = &mut angles[segment.start * rope.head_dim..];
+                for (t, angles) in angles.chunks_exact_mut(rope.head_dim).take(segment.len).enumerate() {
+                    rope.angles(segment.position + t, angles);
+                }
             }
         }
-        for (block, state) in self.blocks.iter().zip(&mut state.blocks) {
+        let last = self.blocks.len() - 1;
+        for (i, (block, state)) in self.blocks.iter().zip(&mut state.blocks).enumerate() {
             match (block, state) {
                 (Block::Rnn(rnn), BlockState::Hidden(h)) => rnn.forward(cx, ws, h),
                 (Block::Gru(gru), BlockState::Hidden(h)) => gru.forward(cx, ws, h),
                 (Block::Lstm(lstm), BlockState::Lstm { h, c }) => lstm.forward(cx, ws, h, c),
-                (Block::Transformer(block), BlockState::CacheF32(cache)) => block.forward(cx, ws, cache),
-                (Block::Transformer(block), BlockState::CacheF16(cache)) => block.forward(cx, ws, cache),
+                (Block::Transformer(block), BlockState::CacheF32(cache)) => {
+                    block.forward(cx, ws, cache, i == last);
+                }
+                (Block::Transformer(block), BlockState::CacheF16(cache)) => {
+                    block.forward(cx, ws, cache, i == last);
+                }
                 _ => unreachable!("states are made from the config that the blocks were made from"),
             }
         }
-        state.position += tokens.len();
+        // A Transformer at the end has done so itself.
+        if cx.wanted() < cx.tokens {
+            keep(&mut ws.x, self.head_width(), cx.segments);
+            cx.narrow();
+        }
         cx.end();
     }
 
@@ -163,27 +188,30 @@ impl Model {
     fn embed(&self, cx: &mut Cx, ws: &mut Workspace, tokens: &[u32]) {
         let embed = self.embed.matrix(cx.weights);
         let d_model = embed.cols;
-        for (t, token) in tokens.iter().enumerate() {
-            let x = &mut ws.x[t * d_model..(t + 1) * d_model];
-            embed.read_row(*token as usize, x);
+        for (segment, row) in cx.segments.iter().flat_map(|s| s.rows().map(move |row| (s, row))) {
+            let x = &mut ws.x[row * d_model..(row + 1) * d_model];
+            embed.read_row(tokens[row] as usize, x);
+            let position = segment.position + row - segment.start;
             match &self.positions {
                 Positions::None => {}
                 Positions::Learned(table) => {
                     let p = &mut ws.y[..d_model];
-                    table.matrix(cx.weights).read_row(cx.position + t, p);
+                    table.matrix(cx.weights).read_row(position, p);
                     for (x, p) in x.iter_mut().zip(p) {
                         *x += *p;
                     }
                 }
-                Positions::Sinusoidal(sinusoidal) => sinusoidal.add(cx.position + t, x),
+                Positions::Sinusoidal(sinusoidal) => sinusoidal.add(position, x),
             }
         }
     }
 
-    /// Logits of tokens `start..start + n` of the pass that [`Model::forward`] just made, n at most the plan's head batch.
-    pub(crate) fn logits<'w>(&self, cx: &mut Cx, ws: &'w mut Workspace, start: usize, n: usize) -> &'w [f32] {
+    /// Logits of wanted tokens `start..start + n` of the pass that [`Model::forward`] just made, to rows `at..at + n` of
+    /// `ws.logits`.
+    pub(crate) fn logits(&self, cx: &mut Cx, ws: &mut Workspace, start: usize, n: usize, at: usize) {
         let (width, cap, softcap) = (self.head_width(), self.config().logit_softcap, cx.kernels.softcap);
-        let logits = &mut ws.logits[..n * self.head.rows()];
+        let rows = self.head.rows();
+        let logits = &mut ws.logits[at * rows..(at + n) * rows];
         cx.stage(Stage::Head);
         self.final_norm.rows(cx, &ws.x[start * width..(start + n) * width], width, &mut ws.a);
         match cap > 0.0 {
@@ -191,7 +219,6 @@ impl Model {
             false => self.head.forward(cx, &ws.a.input(), logits),
         }
         cx.end();
-        logits
     }
 
     fn head_width(&self) -> usize {

@@ -31,9 +31,9 @@ impl Rnn {
         Ok(Rnn { cell: Recurrent::load(file, config, index, &rnn.cell, 1, input)?, f })
     }
 
-    /// The tokens in `ws.x`, from state `h` on.
+    /// The tokens in `ws.x`, from the states `h` `[slots, hidden]` on.
     pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, h: &mut [f32]) {
         let kernel = cx.kernels.rnn_cell;
-        self.cell.forward(cx, ws, h, |gx, gh, h| kernel(self.f, gx, gh, h));
+        self.cell.forward(cx, ws, h, &mut [], |[gx], [gh], _, h| kernel(self.f, gx, gh, h));
     }
 }

@@ -1,0 +1,123 @@
+//! What sessions and batches share: a model, the state of one or more sequences, and all that a pass needs.
+
+use crate::activations::reserved;
+use crate::error::Error;
+use crate::kernels::{Isa, Kernels, Team};
+use crate::model::Model;
+use crate::pass::{Cx, Segment};
+use crate::profile::Profile;
+use crate::session::SessionOptions;
+use crate::state::{Plan, State, Workspace};
+use std::sync::Arc;
+
+/// Sequences of one model that step together; a session has one of them.
+pub(crate) struct Engine {
+    pub(crate) model: Arc<Model>,
+    pub(crate) kernels: &'static Kernels,
+    pub(crate) team: Team,
+    ws: Workspace,
+    pub(crate) state: State,
+    pub(crate) plan: Plan,
+    /// Positions that each sequence can hold, in a model with attention.
+    pub(crate) ctx: Option<usize>,
+    /// Tokens of the next pass, and whose they are.
+    tokens: Vec<u32>,
+    segments: Vec<Segment>,
+    pub(crate) profile: Profile,
+    pub(crate) profiling: bool,
+}
+
+impl Engine {
+    /// Allocates the memory of `slots` sequences and starts the threads. Errors are those of [`crate::Session::new`].
+    pub(crate) fn new(model: Arc<Model>, slots: usize, options: &SessionOptions) -> Result<Engine, Error> {
+        let plan = model.plan(slots, options)?;
+        if let Some(max) = options.max_bytes.filter(|max| plan.bytes > *max) {
+            return Err(Error::Budget { needed: plan.bytes, max });
+        }
+        let isa = options.isa.map_or_else(Isa::detect, Ok)?;
+        let kernels = isa.kernels().ok_or_else(|| Error::Isa { name: isa.name().to_string() })?;
+        let config = model.config();
+        Ok(Engine {
+            kernels,
+            ws: Workspace::new(&plan)?,
+            state: State::new(config, &plan)?,
+            team: Team::new(options.n_threads(), plan.scratch).map_err(Error::Threads)?,
+            ctx: config.has_attention().then(|| options.ctx.unwrap_or(config.context)),
+            tokens: reserved(plan.batch)?,
+            segments: reserved(plan.slots)?,
+            profile: Profile::new(),
+            profiling: false,
+            plan,
+            model,
+        })
+    }
+
+    /// Whether the sequence can take `tokens`.
+    pub(crate) fn check(&self, slot: usize, tokens: &[u32]) -> Result<(), Error> {
+        if tokens.is_empty() {
+            return Err(Error::NoTokens);
+        }
+        let vocab_size = self.plan.vocab_size;
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            return Err(Error::Token { token, vocab_size });
+        }
+        let position = self.state.positions[slot];
+        match self.ctx {
+            Some(ctx) if tokens.len() > ctx - position => {
+                Err(Error::ContextFull { position, tokens: tokens.len(), ctx })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds checked tokens to the next pass, as many as there is room for; the logits of the last `wanted` are wanted.
+    pub(crate) fn add(&mut self, slot: usize, tokens: &[u32], wanted: usize) {
+        let (start, len) = (self.tokens.len(), tokens.len());
+        assert!(start + len <= self.plan.batch, "{} tokens in a pass of {}", start + len, self.plan.batch);
+        self.tokens.extend_from_slice(tokens);
+        let position = self.state.positions[slot];
+        self.segments.push(Segment { slot, position, start, len, wanted });
+    }
+
+    /// Runs the pass: its tokens join their sequences.
+    pub(crate) fn run(&mut self) {
+        let (mut cx, ws, state, model, tokens) = self.cx();
+        model.forward(&mut cx, ws, state, tokens);
+        for segment in &self.segments {
+            self.state.positions[segment.slot] = segment.position + segment.len;
+        }
+        self.tokens.clear();
+        self.segments.clear();
+    }
+
+    /// Logits of the pass's wanted tokens `start..start + n`, as rows `at..at + n` of what [`Engine::rows`] gives.
+    pub(crate) fn logits(&mut self, start: usize, n: usize, at: usize) {
+        let (mut cx, ws, _, model, _) = self.cx();
+        model.logits(&mut cx, ws, start, n, at);
+    }
+
+    /// Rows of logits.
+    pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> &[f32] {
+        &self.ws.logits[rows.start * self.plan.vocab_size..rows.end * self.plan.vocab_size]
+    }
+
+    fn cx(&mut self) -> (Cx<'_>, &mut Workspace, &mut State, &Model, &[u32]) {
+        let cx = Cx {
+            weights: self.model.file().bytes(),
+            kernels: self.kernels,
+            team: &mut self.team,
+            profile: self.profiling.then_some(&mut self.profile),
+            tokens: self.tokens.len(),
+            segments: &mut self.segments,
+        };
+        (cx, &mut self.ws, &mut self.state, &self.model, &self.tokens)
+    }
+
+    /// Whether to time the following passes.
+    pub(crate) fn set_profiling(&mut self, on: bool) {
+        self.profiling = on;
+        if on {
+            self.profile = Profile::new();
+        }
+    }
+}
