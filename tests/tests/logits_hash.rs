@@ -2,8 +2,8 @@
 //! against `tests/goldens/logits/hashes.txt`.
 //!
 //! The weights are drawn from integers, so files are the same bytes on every machine; each is run by every instruction
-//! set that this CPU has, on one thread and on two. CI runs this natively, by the scalar kernels, and on emulated ARM
-//! cores. A hash that changes is a change of the numerics contract (`runtime/NUMERICS.md`).
+//! set that this CPU has, on one, two and three threads, with the prompt in one piece and token by token. CI runs this
+//! natively, by the scalar kernels, and on emulated ARM cores. A hash that changes is a change of the numerics contract (`runtime/NUMERICS.md`).
 
 use sha2::{Digest, Sha256};
 use siskin::{Isa, Model, Sampler, SamplerOptions, Session, SessionOptions};
@@ -52,9 +52,11 @@ fn each_transformer(
     }
 }
 
-/// Hash of the bits of the logits at every position of the prompt and after each generated token.
-fn hash(model: &Arc<Model>, isa: Isa, threads: usize) -> String {
-    let options = SessionOptions { threads: Some(threads), isa: Some(isa), batch: 4, ..Default::default() };
+/// Hash of the bits of the logits at every position of the prompt, which comes in pieces of `piece` tokens, and after
+/// each generated token.
+fn hash(model: &Arc<Model>, isa: Isa, threads: usize, piece: usize) -> String {
+    let options =
+        SessionOptions { threads: Some(threads), isa: Some(isa), batch: PROMPT.len(), ..Default::default() };
     let mut session = Session::new(model.clone(), &options).unwrap();
     let sampling = SamplerOptions { temperature: 0.9, top_k: 20, top_p: 0.95, seed: 7, ..Default::default() };
     let mut sampler = Sampler::new(sampling, model.config().vocab_size).unwrap();
@@ -64,14 +66,18 @@ fn hash(model: &Arc<Model>, isa: Isa, threads: usize) -> String {
         assert!(logits.iter().all(|x| x.is_finite()));
         logits.iter().for_each(|x| sha.update(x.to_bits().to_le_bytes()));
     };
-    session
-        .forward_each(&PROMPT, |i, logits| {
-            take(logits);
-            if i + 1 == PROMPT.len() {
-                token = sampler.sample(logits).unwrap();
-            }
-        })
-        .unwrap();
+    let mut position = 0;
+    for piece in PROMPT.chunks(piece) {
+        session
+            .forward_each(piece, |_, logits| {
+                take(logits);
+                position += 1;
+                if position == PROMPT.len() {
+                    token = sampler.sample(logits).unwrap();
+                }
+            })
+            .unwrap();
+    }
     for _ in 0..GENERATED {
         let logits = session.forward(&[token]).unwrap();
         take(logits);
@@ -92,7 +98,7 @@ fn line(name: &str, dtype: DType, file: &[u8], logits: &str) -> String {
     format!("{name} {dtype} file {} logits {logits}", hex(&Sha256::digest(file)))
 }
 
-/// Compares all models of one dtype with their golden lines, for every instruction set and one and two threads.
+/// Compares all models of one dtype with their golden lines, for every instruction set, number of threads and cut of the prompt.
 fn check(dtype: DType) {
     let golden = std::fs::read_to_string(siskin_tests::golden("logits/hashes.txt")).unwrap();
     for (name, config) in cases() {
@@ -100,12 +106,12 @@ fn check(dtype: DType) {
         let model = Arc::new(Model::from_bytes(bytes.clone()).unwrap());
         let expected = golden.lines().find(|l| l.starts_with(&format!("{name} {dtype} ")));
         for isa in Isa::available() {
-            for threads in [1, 2] {
-                let found = line(name, dtype, &bytes, &hash(&model, isa, threads));
+            for (threads, piece) in (1..=3).flat_map(|threads| [(threads, PROMPT.len()), (threads, 1)]) {
+                let found = line(name, dtype, &bytes, &hash(&model, isa, threads, piece));
                 assert_eq!(
                     Some(found.as_str()),
                     expected,
-                    "{} with {threads} thread(s): if the contract was meant to change, say so in NUMERICS.md and run \
+                    "{} with {threads} thread(s), prompt by {piece}: if the contract was meant to change, say so in NUMERICS.md and run \
                      this test's `rewrite` with --ignored",
                     isa.name()
                 );
@@ -156,7 +162,7 @@ fn rewrite() {
         for dtype in DType::ALL {
             let bytes = models::file(&config, dtype, 1);
             let model = Arc::new(Model::from_bytes(bytes.clone()).unwrap());
-            text += &line(name, dtype, &bytes, &hash(&model, Isa::Scalar, 1));
+            text += &line(name, dtype, &bytes, &hash(&model, Isa::Scalar, 1, PROMPT.len()));
             text.push('\n');
         }
     }
