@@ -2,8 +2,9 @@
 //! against `tests/goldens/logits/hashes.txt`.
 //!
 //! The weights are drawn from integers, so files are the same bytes on every machine; each is run by every instruction
-//! set that this CPU has, on one, two and three threads, with the prompt in one piece and token by token. CI runs this
-//! natively, by the scalar kernels, and on emulated ARM cores. A hash that changes is a change of the numerics contract (`runtime/NUMERICS.md`).
+//! set that this CPU has (`SISKIN_ISA` chooses one), on one, two and three threads, with the prompt in one piece and token
+//! by token. CI runs this natively, by the scalar kernels, and on emulated ARM cores. A hash that changes is a change of
+//! the numerics contract (`runtime/NUMERICS.md`).
 
 use sha2::{Digest, Sha256};
 use siskin::{Isa, Model, Sampler, SamplerOptions, Session, SessionOptions};
@@ -98,14 +99,23 @@ fn line(name: &str, dtype: DType, file: &[u8], logits: &str) -> String {
     format!("{name} {dtype} file {} logits {logits}", hex(&Sha256::digest(file)))
 }
 
+/// The instruction sets to test.
+fn isas() -> Vec<Isa> {
+    match std::env::var_os(siskin::kernels::ISA_VARIABLE) {
+        Some(_) => vec![Isa::detect().unwrap()],
+        None => Isa::available().collect(),
+    }
+}
+
 /// Compares all models of one dtype with their golden lines, for every instruction set, number of threads and cut of the prompt.
 fn check(dtype: DType) {
     let golden = std::fs::read_to_string(siskin_tests::golden("logits/hashes.txt")).unwrap();
+    let isas = isas();
     for (name, config) in cases() {
         let bytes = models::file(&config, dtype, 1);
         let model = Arc::new(Model::from_bytes(bytes.clone()).unwrap());
         let expected = golden.lines().find(|l| l.starts_with(&format!("{name} {dtype} ")));
-        for isa in Isa::available() {
+        for &isa in &isas {
             for (threads, piece) in (1..=3).flat_map(|threads| [(threads, PROMPT.len()), (threads, 1)]) {
                 let found = line(name, dtype, &bytes, &hash(&model, isa, threads, piece));
                 assert_eq!(

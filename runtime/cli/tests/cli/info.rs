@@ -59,6 +59,12 @@ fn the_cpu_needs_no_model() {
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["cpu"]["kernels"], "scalar");
     assert!(value["cpu"]["available"].as_array().unwrap().contains(&"scalar".into()));
+    // The kernels that a CPU runs are named after the feature that they need.
+    for (isa, feature) in [("avx2", "avx2"), ("vnni", "avx512vnni"), ("neon", "neon"), ("dotprod", "dotprod")]
+    {
+        let has = |list: &str, name: &str| value["cpu"][list].as_array().unwrap().contains(&name.into());
+        assert_eq!(has("available", isa), has("features", feature), "{value}");
+    }
 }
 
 #[test]

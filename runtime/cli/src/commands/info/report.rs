@@ -128,6 +128,7 @@ fn receipt_json(receipt: &Receipt) -> Value {
 pub struct Cpu {
     pub running: &'static str,
     pub available: Vec<&'static str>,
+    pub features: Vec<&'static str>,
     pub threads: usize,
 }
 
@@ -137,6 +138,7 @@ impl Cpu {
         Ok(Cpu {
             running: siskin::isa_name()?,
             available: Isa::available().map(Isa::name).collect(),
+            features: features(),
             threads: SessionOptions::default().n_threads(),
         })
     }
@@ -145,7 +147,29 @@ impl Cpu {
     pub fn json(&self) -> Value {
         json!({
             "architecture": std::env::consts::ARCH, "kernels": self.running, "available": self.available,
-            "threads": self.threads,
+            "features": self.features, "threads": self.threads,
         })
     }
+}
+
+/// What this CPU offers, of all that kernels use or could use.
+fn features() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    let all = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("f16c", is_x86_feature_detected!("f16c")),
+        ("avxvnni", is_x86_feature_detected!("avxvnni")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+    ];
+    #[cfg(target_arch = "aarch64")]
+    let all = [
+        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
+        ("fp16", std::arch::is_aarch64_feature_detected!("fp16")),
+        ("dotprod", std::arch::is_aarch64_feature_detected!("dotprod")),
+        ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
+    ];
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let all: [(&str, bool); 0] = [];
+    all.into_iter().filter_map(|(name, found)| found.then_some(name)).collect()
 }

@@ -64,6 +64,9 @@ pub fn cpu(cpu: &Cpu) -> String {
     lines.row("cpu", format_args!("{}, {}", std::env::consts::ARCH, plural(cpu.threads as u64, "thread")));
     lines.row("kernels", cpu.running);
     lines.row("available", format_args!("{} (SISKIN_ISA=NAME forces one)", cpu.available.join(", ")));
+    if !cpu.features.is_empty() {
+        lines.row("features", cpu.features.join(", "));
+    }
     lines.0
 }
 
