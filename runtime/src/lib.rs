@@ -14,6 +14,7 @@ pub mod generate;
 #[allow(unsafe_code)]
 pub mod kernels;
 mod linear;
+pub mod machine;
 pub mod model;
 mod pass;
 pub mod profile;
@@ -30,6 +31,7 @@ pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, Scorer, evaluate, score};
 pub use generate::{GenerateOptions, Generator, Stop, prompt_tokens, start_token};
 pub use kernels::{Isa, isa_name};
+pub use machine::Machine;
 pub use model::Model;
 pub use profile::{Profile, Stage, StageTime};
 pub use sampler::{Sampler, SamplerError, SamplerOptions};

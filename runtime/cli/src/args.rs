@@ -288,8 +288,13 @@ pub struct TokenizeArgs {
 /// `siskin bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
-    #[command(flatten)]
-    pub model: ModelArgs,
+    /// The .siskin file
+    #[arg(required_unless_present_any = ["machine", "burn"])]
+    pub model: Option<PathBuf>,
+
+    /// Read the file into memory instead of mapping it
+    #[arg(long)]
+    pub no_mmap: bool,
 
     /// Tokens of the prompt [default: 128, less if the context is smaller]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -306,6 +311,22 @@ pub struct BenchArgs {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
+
+    /// Show where the time goes, stage by stage
+    #[arg(long)]
+    pub profile: bool,
+
+    /// Measure beside a load on every core, too
+    #[arg(long)]
+    pub contended: bool,
+
+    /// Measure the machine instead: how fast it reads memory and caches, and multiplies
+    #[arg(long, conflicts_with_all = ["model", "profile", "contended"])]
+    pub machine: bool,
+
+    /// Keep every core busy until standard input ends: the load of --contended
+    #[arg(long, hide = true)]
+    pub burn: bool,
 
     /// Print one JSON object
     #[arg(long)]

@@ -46,7 +46,7 @@ pub fn session(model: &Arc<Model>, args: &SessionArgs) -> Result<Session, Failur
 
 /// Bytes that this process may still take before the system runs short: Linux's own estimate, or the limit of the
 /// control group if that is lower. `None` where neither can be read.
-fn available_memory() -> Option<usize> {
+pub fn available_memory() -> Option<usize> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kilobytes: usize = line.split_whitespace().next()?.parse().ok()?;

@@ -30,6 +30,11 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// Arithmetic operations per second.
+pub fn operations(per_second: f64) -> String {
+    format!("{} Gop/s", three_digits(per_second / 1e9))
+}
+
 /// A duration.
 pub fn seconds(s: f64) -> String {
     match s {
@@ -76,6 +81,7 @@ mod tests {
         assert_eq!([bytes(999), bytes(1000), bytes(16_900_000)], ["999 bytes", "1.00 kB", "16.9 MB"]);
         assert_eq!([seconds(0.0000125), seconds(0.0125), seconds(2.5)], ["12 µs", "12.5 ms", "2.50 s"]);
         assert_eq!([rate(12.34), rate(1234.5), rate(f64::INFINITY)], ["12.3", "1,234", "-"]);
+        assert_eq!(operations(132.4e9), "132 Gop/s");
         assert_eq!([plural(1, "token"), plural(2, "token")], ["1 token", "2 tokens"]);
     }
 

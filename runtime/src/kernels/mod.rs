@@ -14,6 +14,7 @@ mod isa;
 pub mod math;
 mod norm;
 pub mod panels;
+pub mod peak;
 mod quantize;
 pub mod simd;
 mod softmax;
@@ -28,7 +29,7 @@ pub use attention::HeadCache;
 pub use cache::CacheCell;
 pub use panels::{Input, Matrix, Panels};
 pub use strip::{Blocks, Chain, Columns, Grid, Rectangles, Split, Strip};
-pub use team::{Team, Work};
+pub use team::{MAX_THREADS, Team, Work};
 
 use crate::error::Error;
 use half::f16;

@@ -1,5 +1,6 @@
 //! `siskin info` and `siskin bench`.
 
+use std::process::Stdio;
 use crate::models::{self, Dir};
 use crate::{json, siskin, stdout};
 use siskin_format::receipt::{HeldOut, Origin, Source, Training};
@@ -86,4 +87,42 @@ fn bench_measures() {
     assert!(
         stdout("bench", &dir.chars(), &["--reps", "1", "--prompt", "8", "--gen", "8"]).contains("tokens/s")
     );
+}
+
+#[test]
+fn bench_compares_with_the_machine() {
+    let dir = Dir::new();
+    let flags = ["--reps", "1", "--prompt", "8", "--gen", "8", "--threads", "1", "--profile", "--json"];
+    let value = json("bench", &dir.gpt(), &flags);
+    for figure in ["read_bytes_per_second", "peak_operations_per_second", "prompt_operations_per_second"] {
+        assert!(value[figure].as_f64().unwrap() > 0.0, "{figure}: {value}");
+    }
+    for half in ["prompt", "generation"] {
+        let stages = value["profile"][half].as_array().unwrap();
+        let percent: f64 = stages.iter().map(|stage| stage["percent"].as_f64().unwrap()).sum();
+        assert!((percent - 100.0).abs() < 1e-6, "{half}: {percent} %");
+        assert!(stages.iter().any(|stage| stage["stage"] == "attention"), "{half}: {value}");
+    }
+}
+
+#[test]
+fn bench_measures_beside_a_load_that_ends_with_it() {
+    let dir = Dir::new();
+    let value =
+        json("bench", &dir.gpt(), &["--reps", "1", "--prompt", "8", "--gen", "8", "--contended", "--json"]);
+    assert!(value["contended"]["generated_tokens_per_second"].as_f64().unwrap() > 0.0, "{value}");
+    // What the command starts as its load stops when nobody holds its input.
+    let mut load = siskin().args(["bench", "--burn"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    assert!(load.wait().unwrap().success());
+}
+
+#[test]
+fn bench_measures_the_machine_without_a_model() {
+    let output = siskin().args(["bench", "--machine", "--reps", "1", "--threads", "1", "--json"]).output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let limits = &value["limits"][0];
+    for figure in ["memory_bytes_per_second", "int8_operations_per_second", "f32_operations_per_second"] {
+        assert!(limits[figure].as_f64().unwrap() > 1e6, "{figure}: {value}");
+    }
+    assert_eq!(siskin().args(["bench"]).output().unwrap().status.code(), Some(2), "neither model nor machine");
 }
