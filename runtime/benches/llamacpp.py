@@ -41,6 +41,8 @@ GOALS = {
     ("15m", "q8"): 3.0, ("15m", "q4"): 2.5, ("110m", "q8"): 1.8, ("110m", "q4"): 1.8, ("1.1b", "q8"): 1.4, ("1.1b", "q4"): 1.5,
     "prompt": 1.5,
 }
+# Shares with two threads: of the bandwidth of merely reading as many bytes, of the peak of bare int8 multiply-adds.
+READ_GOALS, PEAK_GOALS = {"110m": 0.85, "1.1b": 0.9}, {"1.1b": 0.75}
 # Milliseconds from the start of a process to its first token.
 START_GOALS = {"15m": 5, "1.1b": 30}
 
@@ -183,23 +185,30 @@ def compare(arguments, size, dtype, report):
     """All rounds of one model."""
     ours, peer, n = siskin_model(arguments, size, dtype), Peer(gguf_model(arguments.dir, size, dtype)), SIZES[size][-1]
     for threads in arguments.threads:
-        goal = lambda key: GOALS.get(key) if threads == 2 else None
+        goal = lambda key, goals=GOALS: goals.get(key) if threads == 2 else None
         name = f"{size} {dtype}, {threads} thread{'s' * (threads > 1)}"
-        decode, prompt = side.Row(f"decode, {name}", goal((size, dtype))), side.Row(f"prompt of {PROMPT}, {name}", goal("prompt"))
+        decode = side.Row(f"decode, {name}", goal((size, dtype)), goal(size, READ_GOALS))
+        prompt = side.Row(f"prompt of {PROMPT}, {name}", goal("prompt"), goal(size, PEAK_GOALS))
         for_decode = peer.best(lambda context: peer.decode(context, threads, max(n // 4, 8)))
         for_prompt = peer.best(lambda context: peer.prompt(context, threads, PROMPT // 4))
         starts = report["starts"].setdefault(f"{size} {dtype}", [])
         for _ in range(arguments.rounds):
             theirs = peer.decode(for_decode, threads, n)
             found = side.siskin_bench(arguments, ours, "--prompt", FEW, "--gen", n, "--threads", threads)
-            decode.add(found["generated_tokens_per_second"], theirs)
+            decode.add(found["generated_tokens_per_second"], theirs, share(found, "weight_bytes", "read_bytes"))
             starts.append(found["first_token_seconds"])
             theirs = peer.prompt(for_prompt, threads)
             found = side.siskin_bench(arguments, ours, "--prompt", PROMPT, "--gen", 1, "--threads", threads)
-            prompt.add(found["prompt_tokens_per_second"], theirs)
+            prompt.add(found["prompt_tokens_per_second"], theirs, share(found, "prompt_operations", "peak_operations"))
         report["rows"] += [decode, prompt]
         report["isa"] = found["isa"]
     peer.close()
+
+
+def share(found, reached, limit):
+    """How much of a limit of the machine `siskin bench` reached; the limit is measured in the same second."""
+    limit = found[f"{limit}_per_second"]
+    return found[f"{reached}_per_second"] / limit if limit else None
 
 
 def start_rows(starts):
@@ -229,11 +238,12 @@ def main():
             compare(arguments, size, dtype, report)
     about = {"cpu": side.cpu(), "siskin": report["isa"], "peer": f"llama-cpp-python {llama.__version__}", "peer features": system}
     if arguments.json:
-        print(json.dumps({**about, "rounds": [row.json() for row in report["rows"]], "first token, s": report["starts"]}, indent=2))
+        print(json.dumps({**about, "rows": [row.json() for row in report["rows"]], "first token, s": report["starts"]}, indent=2))
         return
     print("\n".join(f"- {name}: {text}" for name, text in about.items()) + "\n")
-    head = ["work", "siskin, tokens/s", "llama.cpp, tokens/s", "ratio (least–most)", "goal", "met"]
-    print(side.markdown(head, [row.cells() for row in report["rows"]]))
+    head = ["work", "siskin, tokens/s", "llama.cpp, tokens/s", "ratio (least–most)", "goal", "met", "of the limit", "goal", "met"]
+    print(side.markdown(head, [row.cells() + row.share_cells() for row in report["rows"]]))
+    print("\nThe limit: for decoding, merely reading as many bytes as the weights; for prompts, bare int8 multiply-adds; the same threads.")
     if rows := [*start_rows(report["starts"])]:
         print("\n" + side.markdown(["work", "siskin", "goal", "met"], rows))
 

@@ -81,14 +81,16 @@ def cpu():
 
 
 class Row:
-    """One line of the table: what siskin and its peer reached in each round, more is better."""
+    """One line of the table: what siskin and its peer reached in each round, more is better; and which share of a limit siskin did."""
 
-    def __init__(self, work, goal=None):
-        self.work, self.goal, self.ours, self.peer = work, goal, [], []
+    def __init__(self, work, goal=None, share_goal=None):
+        self.work, self.goal, self.share_goal, self.ours, self.peer, self.shares = work, goal, share_goal, [], [], []
 
-    def add(self, ours, peer):
+    def add(self, ours, peer, share=None):
         self.ours.append(ours)
         self.peer.append(peer)
+        if share is not None:
+            self.shares.append(share)
         note(f"{self.work}: siskin {ours:,.1f}, peer {peer:,.1f} tokens/s, ratio {ours / peer:.2f}")
 
     def ratios(self):
@@ -106,8 +108,17 @@ class Row:
             "" if self.goal is None else met(ratio >= self.goal),
         ]
 
+    def share_cells(self):
+        """The share of the limit, its goal, and whether it was met."""
+        if not self.shares:
+            return ["", "", ""]
+        share = statistics.median(self.shares)
+        if self.share_goal is None:
+            return [f"{share:.0%}", "", ""]
+        return [f"**{share:.0%}**", f"≥ {self.share_goal:.0%}", met(share >= self.share_goal)]
+
     def json(self):
-        return {"work": self.work, "siskin": self.ours, "peer": self.peer, "ratio": statistics.median(self.ratios()), "goal": self.goal}
+        return {"work": self.work, "siskin": self.ours, "peer": self.peer, "ratio": statistics.median(self.ratios()), "goal": self.goal, "shares": self.shares}
 
 
 def figure(x):

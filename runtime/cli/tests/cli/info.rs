@@ -1,10 +1,10 @@
 //! `siskin info` and `siskin bench`.
 
-use std::process::Stdio;
 use crate::models::{self, Dir};
 use crate::{json, siskin, stdout};
 use siskin_format::receipt::{HeldOut, Origin, Source, Training};
 use siskin_format::{DType, Receipt, schema, writer};
+use std::process::Stdio;
 
 #[test]
 fn info_tells_everything() {
@@ -112,17 +112,23 @@ fn bench_measures_beside_a_load_that_ends_with_it() {
         json("bench", &dir.gpt(), &["--reps", "1", "--prompt", "8", "--gen", "8", "--contended", "--json"]);
     assert!(value["contended"]["generated_tokens_per_second"].as_f64().unwrap() > 0.0, "{value}");
     // What the command starts as its load stops when nobody holds its input.
-    let mut load = siskin().args(["bench", "--burn"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut load =
+        siskin().args(["bench", "--burn"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     assert!(load.wait().unwrap().success());
 }
 
 #[test]
 fn bench_measures_the_machine_without_a_model() {
-    let output = siskin().args(["bench", "--machine", "--reps", "1", "--threads", "1", "--json"]).output().unwrap();
+    let output =
+        siskin().args(["bench", "--machine", "--reps", "1", "--threads", "1", "--json"]).output().unwrap();
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let limits = &value["limits"][0];
     for figure in ["memory_bytes_per_second", "int8_operations_per_second", "f32_operations_per_second"] {
         assert!(limits[figure].as_f64().unwrap() > 1e6, "{figure}: {value}");
     }
-    assert_eq!(siskin().args(["bench"]).output().unwrap().status.code(), Some(2), "neither model nor machine");
+    assert_eq!(
+        siskin().args(["bench"]).output().unwrap().status.code(),
+        Some(2),
+        "neither model nor machine"
+    );
 }
