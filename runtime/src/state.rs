@@ -3,9 +3,8 @@
 
 use crate::activations::{Activations, filled, reserved};
 use crate::error::Error;
-use crate::kernels::CacheCell;
 use crate::kernels::simd::LANES;
-use crate::model::attention::TILE;
+use crate::kernels::{CacheCell, TILE, attend_scratch};
 use crate::pass::Segment;
 use half::f16;
 use siskin_format::config::{Position, TransformerConfig};
@@ -157,7 +156,7 @@ impl Plan {
 fn attention_scratch(t: &TransformerConfig, capacity: usize) -> Option<usize> {
     let group = t.n_heads / t.n_kv_heads;
     let queries = TILE.next_multiple_of(group).checked_mul(t.head_dim)?;
-    queries.checked_add(capacity.max(2 * t.head_dim))
+    queries.checked_add(attend_scratch(t.head_dim, capacity)?)
 }
 
 /// Gates of a recurrent block.

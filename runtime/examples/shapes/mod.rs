@@ -1,5 +1,7 @@
 //! Models of random weights, in shapes that others publish figures for.
 
+#![allow(dead_code)] // each example uses its own part
+
 use siskin::Model;
 use siskin_format::config::{Ffn, Norm, Position, TransformerConfig};
 use siskin_format::{BlockConfig, Contents, DType, ModelConfig, Receipt, Vocab, writer};

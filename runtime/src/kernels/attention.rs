@@ -1,15 +1,27 @@
-//! Causal attention of one query of one head over a cache of keys and values.
+//! Causal attention of some queries over one head's cache of keys and values.
 //!
 //! The cache keeps both as panels of f16 or f32, so that scores and values are two products with float weights, by the same
-//! arithmetic as any other: scores are `K q` with positions as rows, the output is `V^T e` with channels as rows. Each
-//! (query, head) pair is computed alone, in one order over all positions; a prompt in one piece, token by token, and any
-//! split over threads give the same bits.
+//! arithmetic as any other: scores are `K q` with positions as rows, the output is `V^T e` with channels as rows. The queries of
+//! a tile share the loads of keys and values, but each is computed by operations of its own, in one order over the positions
+//! that it sees; a prompt in one piece, token by token, and any split over threads give the same bits.
 
 use super::norm::{at, put};
 use super::simd::{LANES, Simd};
-use super::softmax::exp_minus_max;
+use super::softmax::{WIDE, exp_minus_max, load_wide};
 use super::strip::Strip;
 use super::tile::{Cell, float_tile};
+
+/// Queries that share each load of keys and values, where there are as many.
+pub const TILE: usize = 16;
+/// Positions whose values are widened at a time.
+const BLOCK: usize = 64;
+
+/// Floats of scratch that [`attend`] takes for heads of `head_dim` and up to `capacity` positions; `None` when they cannot
+/// be counted.
+pub fn attend_scratch(head_dim: usize, capacity: usize) -> Option<usize> {
+    let scores = capacity.checked_next_multiple_of(WIDE)?.checked_mul(TILE)?;
+    scores.checked_add(head_dim.checked_mul(WIDE)?)
+}
 
 /// Keys and values of one head of one block, for up to `capacity` positions, a multiple of 8.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +36,7 @@ pub struct HeadCache<'a, C> {
 
 /// `out = softmax(q K^T * scale) V` (Vaswani et al. 2017, equation 1); row t of `out` sees the first `n + t` positions.
 ///
-/// `q` `[out.rows(), out.width()]`, `out.width()` some heads of `head_dim`; `scratch` is for as many floats as the
-/// positions of `cache`.
+/// `q` `[out.rows(), out.width()]`, `out.width()` some heads of `head_dim`; `scratch` as [`attend_scratch`] says.
 #[inline(always)]
 pub(super) fn attend<S: Simd, C: Cell>(
     s: S,
@@ -37,54 +48,187 @@ pub(super) fn attend<S: Simd, C: Cell>(
     scratch: &mut [f32],
     out: &mut Strip,
 ) {
-    for (t, q) in q.chunks_exact(out.width()).enumerate() {
-        for (q, out) in q.chunks_exact(head_dim).zip(out.row(t).chunks_exact_mut(head_dim)) {
-            attend_one(s, q, cache, n + t, scale, scratch, out);
+    let group = out.width() / head_dim;
+    let (wide, scores) = scratch.split_at_mut(head_dim * WIDE);
+    for (tile, q) in q.chunks(TILE * head_dim).enumerate() {
+        let queries = q.len() / head_dim;
+        // Position and place of query i of the tile.
+        let row = |i: usize| (tile * TILE + i) / group;
+        let seen = |i: usize| n + row(i);
+        let stride = seen(queries - 1).next_multiple_of(WIDE);
+        let scores = &mut scores[..queries * stride];
+        make_scores(s, q, cache, scale, wide.as_chunks_mut().0, scores);
+        let mut inverse = [0.0; TILE];
+        for (i, scores) in scores.chunks_exact_mut(stride).enumerate() {
+            inverse[i] = 1.0 / exp_minus_max(s, &mut scores[..seen(i)]);
+        }
+        for panel in (0..head_dim.div_ceil(LANES)).step_by(2) {
+            let sums = weigh_values(s, cache, panel, scores, stride, seen);
+            for (i, sums) in sums.iter().enumerate().take(queries) {
+                let out = &mut out.row(row(i))[(tile * TILE + i) % group * head_dim..][..head_dim];
+                let inverse = s.splat(inverse[i]);
+                for (panel, sum) in (panel..head_dim.div_ceil(LANES)).zip(sums) {
+                    put(s, s.mul(*sum, inverse), out, panel * LANES);
+                }
+            }
         }
     }
 }
 
-/// One query of one head.
+/// Scores of all positions that some query sees, each query's in a row of `scores`; `wide` `[head_dim]` is scratch.
 #[inline(always)]
-fn attend_one<S: Simd, C: Cell>(
+fn make_scores<S: Simd, C: Cell>(
     s: S,
     q: &[f32],
     cache: HeadCache<C>,
-    n: usize,
     scale: f32,
+    wide: &mut [[f32; WIDE]],
     scores: &mut [f32],
-    out: &mut [f32],
 ) {
-    let head_dim = q.len();
-    let panels = n.div_ceil(LANES);
+    let head_dim = wide.len();
+    let (queries, factor) = (q.len() / head_dim, s.splat(scale));
+    let stride = scores.len() / queries;
+    let query = |i: usize| &q[i * head_dim..(i + 1) * head_dim];
+    let mut acc = [[[s.splat(0.0); 2]; 4]; TILE];
     let keys = |panel: usize| &cache.k[panel * head_dim..(panel + 1) * head_dim];
-    let factor = s.splat(scale);
-    let mut panel = 0;
-    while panel + 2 <= panels {
-        let [[a, b]] = float_tile(s, 0, [keys(panel), keys(panel + 1)], [q]);
-        put(s, s.mul(a, factor), scores, panel * LANES);
-        put(s, s.mul(b, factor), scores, (panel + 1) * LANES);
-        panel += 2;
+    for first in (0..stride).step_by(WIDE) {
+        // The last panel may be alone.
+        let panel = first / LANES;
+        let pair = [keys(panel), keys((panel + 1).min(cache.capacity / LANES - 1))];
+        if queries == 1 {
+            // The next pair follows this one.
+            let [[a, b]] = float_tile(s, 2 * head_dim, pair, [query(0)]);
+            put(s, s.mul(a, factor), scores, first);
+            put(s, s.mul(b, factor), scores, first + LANES);
+            continue;
+        }
+        widen(s, pair, wide);
+        let zero = [s.splat(0.0); 2];
+        let mut i = 0;
+        while i + 4 <= queries {
+            let tile = [query(i), query(i + 1), query(i + 2), query(i + 3)];
+            for j in 0..4 {
+                let sums = every_fourth(s, wide, tile, j, [zero; 4]);
+                [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]] = sums;
+            }
+            i += 4;
+        }
+        for i in i..queries {
+            for j in 0..4 {
+                [acc[i][j]] = every_fourth(s, wide, [query(i)], j, [zero]);
+            }
+        }
+        for (acc, scores) in acc.iter().zip(scores.chunks_exact_mut(stride)) {
+            let [a, b] = total(s, acc);
+            put(s, s.mul(a, factor), scores, first);
+            put(s, s.mul(b, factor), scores, first + LANES);
+        }
     }
-    if panel < panels {
-        let [[a]] = float_tile(s, 0, [keys(panel)], [q]);
-        put(s, s.mul(a, factor), scores, panel * LANES);
+}
+
+/// `(a0 + a1) + (a2 + a3)`.
+#[inline(always)]
+fn total<S: Simd>(s: S, a: &[[S::F; 2]; 4]) -> [S::F; 2] {
+    [
+        s.add(s.add(a[0][0], a[1][0]), s.add(a[2][0], a[3][0])),
+        s.add(s.add(a[0][1], a[1][1]), s.add(a[2][1], a[3][1])),
+    ]
+}
+
+/// Two panels side by side, as floats.
+#[inline(always)]
+fn widen<S: Simd, C: Cell>(s: S, pair: [&[[C; LANES]]; 2], wide: &mut [[f32; WIDE]]) {
+    for ((a, b), wide) in pair[0].iter().zip(pair[1]).zip(wide) {
+        let [low, high] = wide.as_chunks_mut::<LANES>().0 else {
+            unreachable!("sixteen floats are two vectors")
+        };
+        s.store(C::load(s, a), low);
+        s.store(C::load(s, b), high);
     }
-    let e = &mut scores[..n];
-    let inverse = s.splat(1.0 / exp_minus_max(s, e));
-    let values = |panel: usize| &cache.v[panel * cache.capacity..panel * cache.capacity + n];
-    let panels = head_dim.div_ceil(LANES);
-    let mut panel = 0;
-    while panel + 2 <= panels {
-        let [[a, b]] = float_tile(s, 0, [values(panel), values(panel + 1)], [&*e]);
-        put(s, s.mul(a, inverse), out, panel * LANES);
-        put(s, s.mul(b, inverse), out, (panel + 1) * LANES);
-        panel += 2;
+}
+
+/// `acc[t] = fma(w[k], x[t][k], acc[t])` for k = j, j + 4, j + 8, …
+#[inline(always)]
+fn every_fourth<S: Simd, const T: usize>(
+    s: S,
+    w: &[[f32; WIDE]],
+    x: [&[f32]; T],
+    j: usize,
+    mut acc: [[S::F; 2]; T],
+) -> [[S::F; 2]; T] {
+    let n = w.len();
+    let (w_quads, w_rest) = w.as_chunks::<4>();
+    let x_quads: [&[[f32; 4]]; T] = std::array::from_fn(|t| &x[t][..n].as_chunks::<4>().0[..w_quads.len()]);
+    for (k, w) in w_quads.iter().enumerate() {
+        let (a, b) = load_wide(s, &w[j]);
+        for t in 0..T {
+            let x = s.splat(x_quads[t][k][j]);
+            acc[t] = [s.fma(a, x, acc[t][0]), s.fma(b, x, acc[t][1])];
+        }
     }
-    if panel < panels {
-        let [[a]] = float_tile(s, 0, [values(panel)], [&*e]);
-        put(s, s.mul(a, inverse), out, panel * LANES);
+    if let Some(w) = w_rest.get(j) {
+        let (a, b) = load_wide(s, w);
+        for t in 0..T {
+            let x = s.splat(x[t][n / 4 * 4 + j]);
+            acc[t] = [s.fma(a, x, acc[t][0]), s.fma(b, x, acc[t][1])];
+        }
     }
+    acc
+}
+
+/// `sum e[p] v[p]` over the positions that each query sees, for the channels of two panels from `panel` on.
+#[inline(always)]
+fn weigh_values<S: Simd, C: Cell>(
+    s: S,
+    cache: HeadCache<C>,
+    panel: usize,
+    scores: &[f32],
+    stride: usize,
+    seen: impl Fn(usize) -> usize,
+) -> [[S::F; 2]; TILE] {
+    let queries = scores.len() / stride;
+    let values = |panel: usize| {
+        // The last panel may be alone.
+        let panel = panel.min(cache.v.len() / cache.capacity - 1);
+        &cache.v[panel * cache.capacity..(panel + 1) * cache.capacity]
+    };
+    let pair = [values(panel), values(panel + 1)];
+    let mut sums = [[s.splat(0.0); 2]; TILE];
+    if queries == 1 {
+        let n = seen(0);
+        [sums[0]] = float_tile(s, BLOCK, pair.map(|values| &values[..n]), [&scores[..n]]);
+        return sums;
+    }
+    let mut acc = [[[s.splat(0.0); 2]; 4]; TILE];
+    let mut wide = [[0.0; WIDE]; BLOCK];
+    for first in (0..seen(queries - 1)).step_by(BLOCK) {
+        let block = first..(first + BLOCK).min(seen(queries - 1));
+        widen(s, pair.map(|values| &values[block.clone()]), &mut wide);
+        // What several queries see together, and then each alone: a position that is not seen must not take part.
+        let (mut i, mut common) = (0, [0; TILE]);
+        while i + 4 <= queries {
+            let n = (seen(i).clamp(first, block.end) - first) / 4 * 4;
+            let e = |i: usize| &scores[i * stride + first..][..n];
+            for j in 0..4 {
+                let before = [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]];
+                let after = every_fourth(s, &wide[..n], [e(i), e(i + 1), e(i + 2), e(i + 3)], j, before);
+                [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]] = after;
+            }
+            common[i..i + 4].fill(n);
+            i += 4;
+        }
+        for (i, acc) in acc.iter_mut().enumerate().take(queries) {
+            let n = seen(i).clamp(first, block.end) - first;
+            let e = &scores[i * stride + first..][..n];
+            for (j, acc) in acc.iter_mut().enumerate() {
+                [*acc] = every_fourth(s, &wide[common[i]..n], [&e[common[i]..]], j, [*acc]);
+            }
+        }
+    }
+    for (sum, acc) in sums.iter_mut().zip(&acc) {
+        *sum = total(s, acc);
+    }
+    sums
 }
 
 /// Writes the key and the value of one position of one head, both `[head_dim]`, rounded to what the cache keeps.

@@ -25,7 +25,7 @@ mod tests;
 mod tile;
 
 pub use activation::Function;
-pub use attention::HeadCache;
+pub use attention::{HeadCache, TILE, attend_scratch};
 pub use cache::CacheCell;
 pub use panels::{Input, Matrix, Panels};
 pub use strip::{Blocks, Chain, Columns, Grid, Rectangles, Split, Strip};

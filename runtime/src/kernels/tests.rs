@@ -282,45 +282,64 @@ proptest! {
 
     #[test]
     fn attention_equals_scalar_and_double_precision(
-        head_dim in 1usize..70, n in 1usize..70, spare in 0usize..20, seed in 1u64..u64::MAX
+        head_dim in 1usize..70, n in 1usize..150, rows in 1usize..20, group in 1usize..5, spare in 0usize..20,
+        seed in 1u64..u64::MAX
     ) {
         let mut rng = Rng(seed);
-        let capacity = (n + spare).next_multiple_of(LANES);
-        let (q, keys, values) = (rng.floats(head_dim), rng.floats(n * head_dim), rng.floats(n * head_dim));
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        fn run<C: CacheCell>(kernels: &Kernels, q: &[f32], keys: &[f32], values: &[f32], capacity: usize) -> Vec<f32> {
-            let (head_dim, n) = (q.len(), keys.len() / q.len());
-            let mut k = vec![[C::ZERO; LANES]; capacity / LANES * head_dim];
-            let mut v = vec![[C::ZERO; LANES]; head_dim.div_ceil(LANES) * capacity];
-            for p in 0..n {
+        let positions = n + rows - 1;
+        let capacity = (positions + spare).next_multiple_of(LANES);
+        let queries = rng.floats(rows * group * head_dim);
+        let (keys, values) = (rng.floats(positions * head_dim), rng.floats(positions * head_dim));
+        let (scale, unit) = (1.0 / (head_dim as f32).sqrt(), group * head_dim);
+        // Caches hold NaNs where nothing has been written.
+        fn run<C: CacheCell>(
+            kernels: &Kernels, nan: C, [queries, keys, values]: [&[f32]; 3], [head_dim, n, rows, capacity]: [usize; 4]
+        ) -> Vec<f32> {
+            let mut k = vec![[nan; LANES]; capacity / LANES * head_dim];
+            let mut v = vec![[nan; LANES]; head_dim.div_ceil(LANES) * capacity];
+            for p in 0..n + rows - 1 {
                 let row = p * head_dim..(p + 1) * head_dim;
                 C::remember(kernels)(&keys[row.clone()], &values[row], p, capacity, &mut k, &mut v);
             }
-            let mut out = vec![0.0; head_dim];
-            let mut scores = vec![0.0; capacity];
+            let mut out = vec![0.0; queries.len()];
+            let mut scratch = vec![f32::NAN; attend_scratch(head_dim, capacity).unwrap()];
             let scale = 1.0 / (head_dim as f32).sqrt();
-            let mut strip = Strip::new(&mut out, 1, head_dim);
-            C::attend(kernels)(q, head_dim, HeadCache { k: &k, v: &v, capacity }, n, scale, &mut scores, &mut strip);
+            let mut strip = Strip::new(&mut out, rows, queries.len() / rows);
+            let cache = HeadCache { k: &k, v: &v, capacity };
+            C::attend(kernels)(queries, head_dim, cache, n, scale, &mut scratch, &mut strip);
             out
         }
         let half = |x: f32| f16::from_f32(x).to_f32();
         let halfs = |x: &[f32]| x.iter().map(|x| half(*x)).collect::<Vec<_>>();
-        let expected = run::<f16>(scalar(), &q, &keys, &values, capacity);
+        let sizes = [head_dim, n, rows, capacity];
+        let expected = run(scalar(), f16::NAN, [&queries, &keys, &values], sizes);
         // The arithmetic is the same; only what the cache keeps differs.
-        let wide = run::<f32>(scalar(), &q, &halfs(&keys), &halfs(&values), capacity);
+        let wide = run(scalar(), f32::NAN, [&queries, &halfs(&keys), &halfs(&values)], sizes);
         prop_assert_eq!(bits(&wide), bits(&expected));
-        for kernels in others() {
-            prop_assert_eq!(bits(&run::<f16>(kernels, &q, &keys, &values, capacity)), bits(&expected));
-            let wide = run::<f32>(scalar(), &q, &keys, &values, capacity);
-            prop_assert_eq!(bits(&run::<f32>(kernels, &q, &keys, &values, capacity)), bits(&wide));
+        // So is that of a query alone.
+        for (i, query) in queries.chunks_exact(head_dim).enumerate() {
+            let (seen, end) = (n + i / group, (n + i / group) * head_dim);
+            let alone = [query, &keys[..end], &values[..end]];
+            let found = run(scalar(), f16::NAN, alone, [head_dim, seen, 1, capacity]);
+            prop_assert_eq!(bits(&found), bits(&expected[i * head_dim..(i + 1) * head_dim]));
         }
-        let half = |x: f32| half(x) as f64;
-        let score = |p: usize| (0..head_dim).map(|d| q[d] as f64 * half(keys[p * head_dim + d])).sum::<f64>();
-        let weight: Vec<f64> = (0..n).map(|p| (score(p) * scale as f64).exp()).collect();
-        let total: f64 = weight.iter().sum();
-        for d in 0..head_dim {
-            let exact = (0..n).map(|p| weight[p] / total * half(values[p * head_dim + d])).sum::<f64>();
-            prop_assert!((expected[d] as f64 - exact).abs() < 3e-6, "{} for {exact}", expected[d]);
+        for kernels in others() {
+            let found = run(kernels, f16::NAN, [&queries, &keys, &values], sizes);
+            prop_assert_eq!(bits(&found), bits(&expected));
+            let wide = run(scalar(), f32::NAN, [&queries, &keys, &values], sizes);
+            prop_assert_eq!(bits(&run(kernels, f32::NAN, [&queries, &keys, &values], sizes)), bits(&wide));
+        }
+        for (t, (queries, out)) in queries.chunks_exact(unit).zip(expected.chunks_exact(unit)).enumerate() {
+            for (q, out) in queries.chunks_exact(head_dim).zip(out.chunks_exact(head_dim)) {
+                let half = |x: f32| half(x) as f64;
+                let score = |p: usize| (0..head_dim).map(|d| q[d] as f64 * half(keys[p * head_dim + d])).sum::<f64>();
+                let weight: Vec<f64> = (0..n + t).map(|p| (score(p) * scale as f64).exp()).collect();
+                let total: f64 = weight.iter().sum();
+                for (d, out) in out.iter().enumerate() {
+                    let exact = (0..n + t).map(|p| weight[p] / total * half(values[p * head_dim + d])).sum::<f64>();
+                    prop_assert!((*out as f64 - exact).abs() < 3e-6, "{out} for {exact}");
+                }
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::rope;
 use crate::error::Error;
-use crate::kernels::{Blocks, CacheCell, Grid, HeadCache, Kernels, Strip};
+use crate::kernels::{Blocks, CacheCell, Grid, HeadCache, Kernels, Strip, TILE};
 use crate::linear::{Linear, Vector, elements, forward_all};
 use crate::pass::{Cx, Segment, keep};
 use crate::profile::Stage;
@@ -26,9 +26,6 @@ pub(crate) struct Attention {
     head_dim: usize,
     eps: f32,
 }
-
-/// Queries that share each load of keys and values, where there are as many.
-pub(crate) const TILE: usize = 16;
 
 impl Attention {
     /// Loads that of block `index`; `rope` says which angles turn its queries and keys.

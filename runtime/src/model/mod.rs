@@ -1,6 +1,6 @@
 //! A model: an open file, and where in it each block finds its weights.
 
-pub(crate) mod attention;
+mod attention;
 mod gru;
 mod lstm;
 mod norm;
