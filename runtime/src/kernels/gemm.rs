@@ -25,12 +25,13 @@ pub(super) fn gemm<S: Simd>(s: S, w: &Matrix, panels: Range<usize>, x: &Input, o
     }
 }
 
-/// Float weights: two panels at a time hide the latency of one token's accumulators.
+/// Float weights: each output has four accumulators. Two panels at a time hide their latency where there is one token.
 #[inline(always)]
 fn floats<S: Simd, W: Tiles<S>>(s: S, w: W, panels: Range<usize>, x: &Input, out: &mut Strip) {
-    match x.tokens {
-        1 => gemv::<S, W, 2>(s, w, panels, x, out),
-        _ => tiles::<S, W, 1, 2>(s, w, panels, x, out),
+    match (x.tokens, S::TILE) {
+        (1, _) => gemv::<S, W, 2>(s, w, panels, x, out),
+        (_, Tile::Narrow) => tiles::<S, W, 1, 3>(s, w, panels, x, out),
+        (_, Tile::Wide) => tiles::<S, W, 2, 3>(s, w, panels, x, out),
     }
 }
 
@@ -39,7 +40,7 @@ fn quantized<S: Simd, W: Tiles<S>>(s: S, w: W, panels: Range<usize>, x: &Input, 
     match (x.tokens, S::TILE) {
         (1, _) => gemv::<S, W, 1>(s, w, panels, x, out),
         (_, Tile::Narrow) => tiles::<S, W, 1, 4>(s, w, panels, x, out),
-        (_, Tile::Wide) => tiles::<S, W, 2, 8>(s, w, panels, x, out),
+        (_, Tile::Wide) => tiles::<S, W, 2, 6>(s, w, panels, x, out),
     }
 }
 
@@ -78,6 +79,8 @@ fn pass<S: Simd, W: Tiles<S>, const P: usize, const T: usize>(
     let column = (panel - first) * LANES;
     let mut token = 0;
     while token + T <= x.tokens {
+        // The next panels come from memory while these are multiplied.
+        w.prefetch::<P>(s, panel + P, token / T, x.tokens / T);
         tile::<S, W, P, T>(s, w, panel, x, token, column, out);
         token += T;
     }

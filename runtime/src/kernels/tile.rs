@@ -17,6 +17,20 @@ pub(super) trait Tiles<S: Simd>: Copy {
         x: &Input,
         token: usize,
     ) -> [[S::F; P]; T];
+
+    /// Asks for part `part` of `parts` of `P` panels from `panel` on, as far as they exist.
+    fn prefetch<const P: usize>(self, s: S, panel: usize, part: usize, parts: usize);
+}
+
+/// Asks for the `part`th of `parts` parts of `data`, line by line.
+#[inline(always)]
+fn prefetch_part<S: Simd, T>(s: S, data: &[T], part: usize, parts: usize) {
+    let lines = size_of_val(data) / 64;
+    if let Some(first) = data.first() {
+        for line in part * lines / parts..(part + 1) * lines / parts {
+            s.prefetch(first, 64 * line);
+        }
+    }
 }
 
 /// q8 or q4 weights, by the type of a group's codes.
@@ -60,6 +74,12 @@ fn row<T>(data: &[T], i: usize, n: usize) -> &[T] {
     &data[i * n..(i + 1) * n]
 }
 
+/// Items `i..i + count` of the same, as far as they exist.
+#[inline(always)]
+fn rows<T>(data: &[T], i: usize, count: usize, n: usize) -> &[T] {
+    &data[(i * n).min(data.len())..((i + count) * n).min(data.len())]
+}
+
 /// How far ahead of the current group weights are asked for, bytes.
 const AHEAD: usize = 1024;
 
@@ -98,6 +118,11 @@ impl<S: Simd, G: Group> Tiles<S> for Quantized<'_, G> {
             }
         }
         acc
+    }
+
+    #[inline(always)]
+    fn prefetch<const P: usize>(self, s: S, panel: usize, part: usize, parts: usize) {
+        prefetch_part(s, rows(self.codes, panel, P, self.n_groups), part, parts);
     }
 }
 
@@ -156,6 +181,11 @@ impl<S: Simd, C: Cell> Tiles<S> for Floats<'_, C> {
             std::array::from_fn(|p| row(self.w, panel + p, n)),
             std::array::from_fn(|t| row(x.x, token + t, n)),
         )
+    }
+
+    #[inline(always)]
+    fn prefetch<const P: usize>(self, s: S, panel: usize, part: usize, parts: usize) {
+        prefetch_part(s, rows(self.w, panel, P, self.cols), part, parts);
     }
 }
 
