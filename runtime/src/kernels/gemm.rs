@@ -39,7 +39,7 @@ fn floats<S: Simd, W: Tiles<S>>(s: S, w: W, panels: Range<usize>, x: &Input, out
 fn quantized<S: Simd, W: Tiles<S>>(s: S, w: W, panels: Range<usize>, x: &Input, out: &mut Strip) {
     match (x.tokens, S::TILE) {
         (1, _) => gemv::<S, W, 1>(s, w, panels, x, out),
-        (_, Tile::Narrow) => tiles::<S, W, 1, 4>(s, w, panels, x, out),
+        (_, Tile::Narrow) => tiles::<S, W, 2, 3>(s, w, panels, x, out),
         (_, Tile::Wide) => tiles::<S, W, 2, 6>(s, w, panels, x, out),
     }
 }
