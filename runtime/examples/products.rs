@@ -17,7 +17,7 @@ fn main() {
     let mut next = |default: usize| sizes.next().unwrap_or(default);
     let (rows, cols, tokens) = (next(2048), next(2048), next(64));
     let (panels, groups) = (rows.div_ceil(LANES), cols.div_ceil(GROUP));
-    let byte = |i: usize| (i * 2_654_435_761 >> 7) as u8;
+    let byte = |i: usize| ((i * 2_654_435_761) >> 7) as u8;
     let scales = vec![[f16::from_f32(0.01); LANES]; panels * groups];
     let q8: Vec<[i8; Q8_GROUP]> = (0..panels * groups)
         .map(|g| std::array::from_fn(|i| (byte(g * Q8_GROUP + i) as i8).max(-127)))
