@@ -2,14 +2,13 @@
 
 use crate::error::Error;
 use crate::kernels::simd::GROUP;
+use crate::kernels::zeroed::{Zeroable, zeroed};
 use crate::kernels::{Blocks, Columns, Input, Kernels, Strip};
 use crate::pass::{Cx, Segment, keep};
 
-/// `n` copies of `value`, or an error where there is no memory for them.
-pub(crate) fn filled<T: Copy>(n: usize, value: T) -> Result<Vec<T>, Error> {
-    let mut v = reserved(n)?;
-    v.resize(n, value);
-    Ok(v)
+/// `n` zeros, or an error where there is no memory for them. Pages that nobody writes to take no memory.
+pub(crate) fn zeros<T: Zeroable>(n: usize) -> Result<Vec<T>, Error> {
+    zeroed(n).ok_or(Error::OutOfMemory { bytes: n.saturating_mul(size_of::<T>()) })
 }
 
 /// An empty list with room for `n`, or an error where there is no memory for them.
@@ -36,10 +35,10 @@ impl Activations {
     pub(crate) fn new(tokens: usize, cols: usize, quantized: bool) -> Result<Self, Error> {
         let groups = if quantized { tokens * cols.div_ceil(GROUP) } else { 0 };
         Ok(Activations {
-            x: filled(tokens * cols, 0.0)?,
-            codes: filled(groups, [0; GROUP])?,
-            scales: filled(groups, 0.0)?,
-            sums: filled(groups, 0)?,
+            x: zeros(tokens * cols)?,
+            codes: zeros(groups)?,
+            scales: zeros(groups)?,
+            sums: zeros(groups)?,
             quantized,
             tokens: 0,
             cols: 0,

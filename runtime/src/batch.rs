@@ -1,6 +1,6 @@
 //! Several sequences of one model that step together, so that each weight is read once for all of them.
 
-use crate::activations::filled;
+use crate::activations::{reserved, zeros};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::kernels::Isa;
@@ -41,7 +41,9 @@ impl Batch {
     /// As [`Session::new`](crate::Session::new), and [`Error::Slot`] for no slots at all.
     pub fn new(model: Arc<Model>, slots: usize, options: &SessionOptions) -> Result<Batch, Error> {
         let engine = Engine::new(model, slots, options)?;
-        Ok(Batch { engine, rows: filled(slots, None)?, fed: filled(slots, 0)? })
+        let mut rows = reserved(slots)?;
+        rows.resize(slots, None);
+        Ok(Batch { engine, rows, fed: zeros(slots)? })
     }
 
     /// Feeds tokens to some of the slots, `(slot, tokens)` in any order, each as many as it likes: prompts and single tokens

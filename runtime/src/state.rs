@@ -1,7 +1,7 @@
 //! The memory of a session: what a model remembers between steps, and the buffers of a step. Everything is counted before
 //! it is allocated, and allocated before the first step.
 
-use crate::activations::{Activations, filled, reserved};
+use crate::activations::{Activations, reserved, zeros};
 use crate::error::Error;
 use crate::kernels::simd::LANES;
 use crate::kernels::{CacheCell, TILE, attend_scratch};
@@ -180,8 +180,8 @@ pub(crate) struct Cache<C> {
 impl<C: CacheCell> Cache<C> {
     fn new(t: &TransformerConfig, slots: usize, capacity: usize) -> Result<Self, Error> {
         let mut cache = Cache { k: Vec::new(), v: Vec::new(), slots, capacity };
-        cache.k = filled(t.n_kv_heads * slots * cache.k_unit(t.head_dim), [C::ZERO; LANES])?;
-        cache.v = filled(t.n_kv_heads * slots * cache.v_unit(t.head_dim), [C::ZERO; LANES])?;
+        cache.k = zeros(t.n_kv_heads * slots * cache.k_unit(t.head_dim))?;
+        cache.v = zeros(t.n_kv_heads * slots * cache.v_unit(t.head_dim))?;
         Ok(cache)
     }
 
@@ -222,19 +222,18 @@ impl State {
         let (slots, mut blocks) = (plan.slots, Vec::new());
         for block in &config.blocks {
             blocks.push(match block {
-                BlockConfig::Rnn(rnn) => BlockState::Hidden(filled(slots * rnn.cell.hidden, 0.0)?),
-                BlockConfig::Gru(gru) => BlockState::Hidden(filled(slots * gru.hidden, 0.0)?),
-                BlockConfig::Lstm(lstm) => BlockState::Lstm {
-                    h: filled(slots * lstm.hidden, 0.0)?,
-                    c: filled(slots * lstm.hidden, 0.0)?,
-                },
+                BlockConfig::Rnn(rnn) => BlockState::Hidden(zeros(slots * rnn.cell.hidden)?),
+                BlockConfig::Gru(gru) => BlockState::Hidden(zeros(slots * gru.hidden)?),
+                BlockConfig::Lstm(lstm) => {
+                    BlockState::Lstm { h: zeros(slots * lstm.hidden)?, c: zeros(slots * lstm.hidden)? }
+                }
                 BlockConfig::Transformer(t) if plan.wide_cache => {
                     BlockState::CacheF32(Cache::new(t, slots, plan.capacity)?)
                 }
                 BlockConfig::Transformer(t) => BlockState::CacheF16(Cache::new(t, slots, plan.capacity)?),
             });
         }
-        Ok(State { positions: filled(slots, 0)?, blocks })
+        Ok(State { positions: zeros(slots)?, blocks })
     }
 
     /// Forgets a sequence. Caches keep their bytes, which no position reads before it is written again.
@@ -283,20 +282,20 @@ pub(crate) struct Workspace {
 impl Workspace {
     pub(crate) fn new(plan: &Plan) -> Result<Workspace, Error> {
         let n = plan.batch;
-        let angles = plan.angles.iter().map(|head_dim| filled(n * head_dim, 0.0));
+        let angles = plan.angles.iter().map(|head_dim| zeros(n * head_dim));
         Ok(Workspace {
-            x: filled(n * plan.width, 0.0)?,
-            y: filled(n * plan.width, 0.0)?,
+            x: zeros(n * plan.width)?,
+            y: zeros(n * plan.width)?,
             a: Activations::new(n, plan.a, plan.quantized)?,
             b: Activations::new(n, plan.b, plan.quantized)?,
-            q: filled(n * plan.q, 0.0)?,
-            k: filled(n * plan.kv, 0.0)?,
-            v: filled(n * plan.kv, 0.0)?,
-            gate: filled(n * plan.gate, 0.0)?,
-            gx: filled(n * plan.gx, 0.0)?,
-            gh: filled(plan.slots * plan.gx, 0.0)?,
+            q: zeros(n * plan.q)?,
+            k: zeros(n * plan.kv)?,
+            v: zeros(n * plan.kv)?,
+            gate: zeros(n * plan.gate)?,
+            gx: zeros(n * plan.gx)?,
+            gh: zeros(plan.slots * plan.gx)?,
             angles: angles.collect::<Result<_, _>>()?,
-            logits: filled(plan.logit_rows() * plan.vocab_size, 0.0)?,
+            logits: zeros(plan.logit_rows() * plan.vocab_size)?,
             active: reserved(plan.slots)?,
             bands: reserved(n)?,
             owners: reserved(n)?,

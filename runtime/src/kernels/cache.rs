@@ -1,6 +1,7 @@
 //! Which kernels serve a cache of which type.
 
 use super::simd::LANES;
+use super::zeroed::Zeroable;
 use super::{HeadCache, Kernels, Strip};
 use half::f16;
 
@@ -10,10 +11,7 @@ pub type Attend<C> = fn(&[f32], usize, HeadCache<'_, C>, usize, f32, &mut [f32],
 pub type Remember<C> = fn(&[f32], &[f32], usize, usize, &mut [[C; LANES]], &mut [[C; LANES]]);
 
 /// A type that keys and values can be kept in.
-pub trait CacheCell: Copy + Send + Sync {
-    /// What an empty cache holds.
-    const ZERO: Self;
-
+pub trait CacheCell: Zeroable + Send + Sync {
     /// The kernel that attends over a cache of this type.
     fn attend(kernels: &Kernels) -> Attend<Self>;
 
@@ -22,8 +20,6 @@ pub trait CacheCell: Copy + Send + Sync {
 }
 
 impl CacheCell for f16 {
-    const ZERO: f16 = f16::ZERO;
-
     fn attend(kernels: &Kernels) -> Attend<f16> {
         kernels.attend_f16
     }
@@ -34,8 +30,6 @@ impl CacheCell for f16 {
 }
 
 impl CacheCell for f32 {
-    const ZERO: f32 = 0.0;
-
     fn attend(kernels: &Kernels) -> Attend<f32> {
         kernels.attend_f32
     }

@@ -23,6 +23,7 @@ pub mod team;
 #[cfg(test)]
 mod tests;
 mod tile;
+pub mod zeroed;
 
 pub use activation::Function;
 pub use attention::{HeadCache, TILE, attend_scratch};
