@@ -9,7 +9,7 @@ use super::norm::{at, put};
 use super::simd::{LANES, Simd};
 use super::softmax::{WIDE, exp_minus_max, load_wide};
 use super::strip::Strip;
-use super::tile::{Cell, float_tile};
+use super::tile::{Cell, Fetch, float_tile};
 
 /// Queries that share each load of keys and values, where there are as many.
 pub const TILE: usize = 16;
@@ -97,7 +97,7 @@ fn make_scores<S: Simd, C: Cell>(
         let pair = [keys(panel), keys((panel + 1).min(cache.capacity / LANES - 1))];
         if queries == 1 {
             // The next pair follows this one.
-            let [[a, b]] = float_tile(s, 2 * head_dim, pair, [query(0)]);
+            let [[a, b]] = float_tile(s, 2 * head_dim, Fetch::ALL, pair, [query(0)]);
             put(s, s.mul(a, factor), scores, first);
             put(s, s.mul(b, factor), scores, first + LANES);
             continue;
@@ -196,7 +196,7 @@ fn weigh_values<S: Simd, C: Cell>(
     let mut sums = [[s.splat(0.0); 2]; TILE];
     if queries == 1 {
         let n = seen(0);
-        [sums[0]] = float_tile(s, BLOCK, pair.map(|values| &values[..n]), [&scores[..n]]);
+        [sums[0]] = float_tile(s, BLOCK, Fetch::ALL, pair.map(|values| &values[..n]), [&scores[..n]]);
         return sums;
     }
     let mut acc = [[[s.splat(0.0); 2]; 4]; TILE];

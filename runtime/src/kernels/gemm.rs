@@ -7,7 +7,7 @@ use super::gemv::gemv;
 use super::panels::{Input, Matrix, Panels};
 use super::simd::{LANES, Simd, Tile};
 use super::strip::Strip;
-use super::tile::{Floats, Quantized, Tiles};
+use super::tile::{Fetch, Floats, Quantized, Tiles};
 use std::ops::Range;
 
 /// `y = W x` for the rows of `panels`, all tokens of `x`; column 0 of `out` is the first row of the first panel.
@@ -77,23 +77,23 @@ fn pass<S: Simd, W: Tiles<S>, const P: usize, const T: usize>(
     out: &mut Strip,
 ) {
     let column = (panel - first) * LANES;
-    let mut token = 0;
-    while token + T <= x.tokens {
-        // The next panels come from memory while these are multiplied.
-        w.prefetch::<P>(s, panel + P, token / T, x.tokens / T);
-        tile::<S, W, P, T>(s, w, panel, x, token, column, out);
-        token += T;
+    // The next panels come from memory while these are multiplied.
+    let full = x.tokens / T;
+    for i in 0..full {
+        tile::<S, W, P, T>(s, w, panel, x, i * T, column, Fetch::part(i, full), out);
     }
+    let mut token = full * T;
+    let fetch = if full == 0 { Fetch::ALL } else { Fetch::NONE };
     if T > 4 && token + 4 <= x.tokens {
-        tile::<S, W, P, 4>(s, w, panel, x, token, column, out);
+        tile::<S, W, P, 4>(s, w, panel, x, token, column, fetch, out);
         token += 4;
     }
     if T > 2 && token + 2 <= x.tokens {
-        tile::<S, W, P, 2>(s, w, panel, x, token, column, out);
+        tile::<S, W, P, 2>(s, w, panel, x, token, column, fetch, out);
         token += 2;
     }
     if token < x.tokens {
-        tile::<S, W, P, 1>(s, w, panel, x, token, column, out);
+        tile::<S, W, P, 1>(s, w, panel, x, token, column, fetch, out);
     }
 }
 
@@ -106,9 +106,10 @@ fn tile<S: Simd, W: Tiles<S>, const P: usize, const T: usize>(
     x: &Input,
     token: usize,
     column: usize,
+    fetch: Fetch,
     out: &mut Strip,
 ) {
-    let acc = w.tile::<P, T>(s, panel, x, token);
+    let acc = w.tile::<P, T>(s, panel, x, token, fetch);
     for (t, acc) in acc.into_iter().enumerate() {
         store(s, acc, &mut out.row(token + t)[column..]);
     }

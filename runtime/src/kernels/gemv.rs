@@ -4,7 +4,7 @@ use super::gemm::store;
 use super::panels::Input;
 use super::simd::{LANES, Simd};
 use super::strip::Strip;
-use super::tile::Tiles;
+use super::tile::{Fetch, Tiles};
 use std::ops::Range;
 
 /// Rows of `panels` times the one token of `x`, `P` panels at a time.
@@ -19,12 +19,12 @@ pub(super) fn gemv<S: Simd, W: Tiles<S>, const P: usize>(
     let y = out.row(0);
     let mut panel = panels.start;
     while panel + P <= panels.end {
-        let [acc] = w.tile::<P, 1>(s, panel, x, 0);
+        let [acc] = w.tile::<P, 1>(s, panel, x, 0, Fetch::ALL);
         store(s, acc, &mut y[(panel - panels.start) * LANES..]);
         panel += P;
     }
     while panel < panels.end {
-        let [acc] = w.tile::<1, 1>(s, panel, x, 0);
+        let [acc] = w.tile::<1, 1>(s, panel, x, 0, Fetch::ALL);
         store(s, acc, &mut y[(panel - panels.start) * LANES..]);
         panel += 1;
     }

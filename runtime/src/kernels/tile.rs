@@ -6,6 +6,7 @@
 use super::panels::Input;
 use super::simd::{Codes, GROUP, LANES, Q4_GROUP, Q8_GROUP, Simd};
 use half::f16;
+use std::ops::Range;
 
 /// A matrix that can be multiplied tile by tile.
 pub(super) trait Tiles<S: Simd>: Copy {
@@ -16,20 +17,33 @@ pub(super) trait Tiles<S: Simd>: Copy {
         panel: usize,
         x: &Input,
         token: usize,
+        fetch: Fetch,
     ) -> [[S::F; P]; T];
-
-    /// Asks for part `part` of `parts` of `P` panels from `panel` on, as far as they exist.
-    fn prefetch<const P: usize>(self, s: S, panel: usize, part: usize, parts: usize);
 }
 
-/// Asks for the `part`th of `parts` parts of `data`, line by line.
-#[inline(always)]
-fn prefetch_part<S: Simd, T>(s: S, data: &[T], part: usize, parts: usize) {
-    let lines = size_of_val(data) / 64;
-    if let Some(first) = data.first() {
-        for line in part * lines / parts..(part + 1) * lines / parts {
-            s.prefetch(first, 64 * line);
-        }
+/// What part of the weights to come a tile asks memory for, a little with each step of its loop: asking for more at once
+/// would wait for the lines that are under way.
+#[derive(Clone, Copy)]
+pub(super) struct Fetch {
+    part: usize,
+    parts: usize,
+}
+
+impl Fetch {
+    /// Everything.
+    pub(super) const ALL: Fetch = Fetch { part: 0, parts: 1 };
+    /// Nothing.
+    pub(super) const NONE: Fetch = Fetch { part: 1, parts: 1 };
+
+    /// Part `part` of `parts`.
+    pub(super) fn part(part: usize, parts: usize) -> Fetch {
+        Fetch { part, parts }
+    }
+
+    /// The steps of `n` that ask.
+    #[inline(always)]
+    fn steps(self, n: usize) -> Range<usize> {
+        self.part * n / self.parts..((self.part + 1) * n / self.parts).min(n)
     }
 }
 
@@ -74,13 +88,7 @@ fn row<T>(data: &[T], i: usize, n: usize) -> &[T] {
     &data[i * n..(i + 1) * n]
 }
 
-/// Items `i..i + count` of the same, as far as they exist.
-#[inline(always)]
-fn rows<T>(data: &[T], i: usize, count: usize, n: usize) -> &[T] {
-    &data[(i * n).min(data.len())..((i + count) * n).min(data.len())]
-}
-
-/// How far ahead of the current group weights are asked for, bytes.
+/// How far ahead of the current group one token asks for weights, bytes. More tokens ask for the next panels.
 const AHEAD: usize = 1024;
 
 impl<S: Simd, G: Group> Tiles<S> for Quantized<'_, G> {
@@ -91,6 +99,7 @@ impl<S: Simd, G: Group> Tiles<S> for Quantized<'_, G> {
         panel: usize,
         x: &Input,
         token: usize,
+        fetch: Fetch,
     ) -> [[S::F; P]; T] {
         let n = self.n_groups;
         let sw: [&[[f16; LANES]]; P] = std::array::from_fn(|p| row(self.scales, panel + p, n));
@@ -98,12 +107,13 @@ impl<S: Simd, G: Group> Tiles<S> for Quantized<'_, G> {
         let sx: [&[f32]; T] = std::array::from_fn(|t| row(x.scales, token + t, n));
         let sums: [&[i32]; T] = std::array::from_fn(|t| row(x.sums, token + t, n));
         let codes: [&[[i8; GROUP]]; T] = std::array::from_fn(|t| row(x.codes, token + t, n));
+        let (asking, ahead) = (fetch.steps(n), if T == 1 { AHEAD } else { P * n * size_of::<G>() });
         let mut acc = [[s.splat(0.0); P]; T];
         for g in 0..n {
-            if T == 1 {
+            if asking.contains(&g) {
                 for p in 0..P {
                     for line in 0..size_of::<G>() / 64 {
-                        s.prefetch(&w[p][g], AHEAD + 64 * line);
+                        s.prefetch(&w[p][g], ahead + 64 * line);
                     }
                 }
             }
@@ -118,11 +128,6 @@ impl<S: Simd, G: Group> Tiles<S> for Quantized<'_, G> {
             }
         }
         acc
-    }
-
-    #[inline(always)]
-    fn prefetch<const P: usize>(self, s: S, panel: usize, part: usize, parts: usize) {
-        prefetch_part(s, rows(self.codes, panel, P, self.n_groups), part, parts);
     }
 }
 
@@ -171,30 +176,27 @@ impl<S: Simd, C: Cell> Tiles<S> for Floats<'_, C> {
         panel: usize,
         x: &Input,
         token: usize,
+        fetch: Fetch,
     ) -> [[S::F; P]; T] {
         let n = self.cols;
-        // One token waits for memory: the next panels follow these at once, so their columns lie P panels ahead.
-        let ahead = if T == 1 { P * n } else { 0 };
+        // The next panels follow these at once, so their columns lie P panels ahead.
         float_tile(
             s,
-            ahead,
+            P * n,
+            fetch,
             std::array::from_fn(|p| row(self.w, panel + p, n)),
             std::array::from_fn(|t| row(x.x, token + t, n)),
         )
     }
-
-    #[inline(always)]
-    fn prefetch<const P: usize>(self, s: S, panel: usize, part: usize, parts: usize) {
-        prefetch_part(s, rows(self.w, panel, P, self.cols), part, parts);
-    }
 }
 
 /// Eight rows of each panel times each `x`: four accumulators an output, column modulo 4, then
-/// `(a0 + a1) + (a2 + a3)`. Columns `ahead` of the current ones are asked for, unless it is 0.
+/// `(a0 + a1) + (a2 + a3)`. Columns `ahead` of the current ones are asked for.
 #[inline(always)]
 pub(super) fn float_tile<S: Simd, C: Cell, const P: usize, const T: usize>(
     s: S,
     ahead: usize,
+    fetch: Fetch,
     w: [&[[C; LANES]]; P],
     x: [&[f32]; T],
 ) -> [[S::F; P]; T] {
@@ -202,12 +204,13 @@ pub(super) fn float_tile<S: Simd, C: Cell, const P: usize, const T: usize>(
     let n = x[0].len();
     let w_quads: [&[[[C; LANES]; 4]]; P] = std::array::from_fn(|p| &w[p].as_chunks::<4>().0[..n / 4]);
     let x_quads: [&[[f32; 4]]; T] = std::array::from_fn(|t| &x[t].as_chunks::<4>().0[..n / 4]);
+    let (asking, ahead) = (fetch.steps(n / 4), ahead * size_of::<[C; LANES]>());
     for q in 0..n / 4 {
-        if ahead > 0 {
+        if asking.contains(&q) {
             for p in 0..P {
                 // Four columns of halfs are one cache line, of floats two.
                 for line in 0..size_of::<[[C; LANES]; 4]>() / 64 {
-                    s.prefetch(&w_quads[p][q], ahead * size_of::<[C; LANES]>() + 64 * line);
+                    s.prefetch(&w_quads[p][q], ahead + 64 * line);
                 }
             }
         }
