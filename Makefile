@@ -2,12 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: help check fmt clippy test doc isa aarch64
+.PHONY: help check fmt clippy test doc isa aarch64 arm mca pi pi32
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy doc isa aarch64 test ## everything below: what CI runs
+check: fmt clippy doc isa aarch64 arm mca test ## everything below: what CI runs
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -29,6 +29,20 @@ isa: ## the runtime and the logits' hashes once more, by the scalar kernels alon
 aarch64: ## format, runtime and the logits' hashes on an emulated ARM
 	@echo "==== aarch64"
 	bash .ci/aarch64
+
+arm: ## the programs for the Raspberry Pi, emulated, say what this machine's says
+	@echo "==== programs for the Raspberry Pi"
+	bash .ci/pi
+
+mca: ## cycles of the ARM kernels' loops by llvm-mca, against docs/arm.md
+	@echo "==== cycles on ARM"
+	python3 runtime/benches/mca.py
+
+pi: ## target/pi/siskin for 64-bit systems: Raspberry Pi 3, 4, 5, Zero 2 W
+	bash .ci/cross pi
+
+pi32: ## target/pi32/siskin for 32-bit systems: Raspberry Pi 2 and later
+	bash .ci/cross pi32
 
 test: ## every test, by README's command, with the best kernels of this machine
 	@echo "==== tests"
