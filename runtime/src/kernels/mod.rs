@@ -12,6 +12,8 @@ mod gemm;
 mod gemv;
 mod isa;
 pub mod math;
+#[cfg(siskin_mca)]
+pub mod mca;
 mod norm;
 pub mod panels;
 pub mod peak;

@@ -1,0 +1,79 @@
+//! The inner loops of the products, each under a name of its own, for `make mca`; compiled with `--cfg siskin_mca` alone.
+//!
+//! The tiles are those that `gemm.rs` and `attention.rs` cut. `runtime/benches/mca.py` gives their assembly to llvm-mca.
+
+use super::isa::dotprod::Dotprod;
+use super::isa::neon::{Neon, Plain};
+use super::panels::Input;
+use super::simd::{LANES, Q4_GROUP, Q8_GROUP, Simd};
+use super::tile::{Floats, Group, Quantized, Tiles, float_tile};
+use half::f16;
+
+/// Panels of f16, their columns.
+pub type Half<'a> = (&'a [[f16; LANES]], usize);
+/// Scales and codes of panels, groups in a panel.
+pub type Codes<'a, G> = (&'a [[f16; LANES]], &'a [G], usize);
+
+#[inline(always)]
+fn quantized<S: Simd, G: Group, const T: usize>(s: S, w: Codes<G>, x: &Input, out: &mut [[f32; LANES]; T]) {
+    let (scales, codes, n_groups) = w;
+    let tile = Quantized { scales, codes, n_groups }.tile::<1, T>(s, 0, x, 0);
+    for ([acc], out) in tile.into_iter().zip(out) {
+        s.store(acc, out);
+    }
+}
+
+#[inline(always)]
+fn halfs<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]; 2]) {
+    let [tile] = Floats { w: w.0, cols: w.1 }.tile::<2, 1>(s, 0, x, 0);
+    for (acc, out) in tile.into_iter().zip(out) {
+        s.store(acc, out);
+    }
+}
+
+#[inline(always)]
+fn scores<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]; 2]) {
+    let (a, b) = w.0.split_at(w.1);
+    let [tile] = float_tile(s, 0, [a, b], [x.x]);
+    for (acc, out) in tile.into_iter().zip(out) {
+        s.store(acc, out);
+    }
+}
+
+macro_rules! loops {
+    ($isa:ident, $proof:expr, $attribute:meta, $($name:ident($w:ty, $n:literal) = $kernel:ident;)*) => {
+        /// The loops of this instruction set.
+        pub mod $isa {
+            use super::*;
+            $(
+                /// One tile.
+                ///
+                /// # Safety
+                /// The CPU must have the instruction set.
+                #[$attribute]
+                pub unsafe fn $name(w: $w, x: &Input, out: &mut [[f32; LANES]; $n]) {
+                    $kernel($proof, w, x, out);
+                }
+            )*
+        }
+    };
+    ($isa:ident, $proof:expr, $attribute:meta) => {
+        loops!(
+            $isa, $proof, $attribute,
+            gemv_q8(Codes<[i8; Q8_GROUP]>, 1) = quantized;
+            gemv_q4(Codes<[u8; Q4_GROUP]>, 1) = quantized;
+            gemv_f16(Half, 2) = halfs;
+            gemm_q8(Codes<[i8; Q8_GROUP]>, 4) = quantized;
+            gemm_q4(Codes<[u8; Q4_GROUP]>, 4) = quantized;
+            attention(Half, 2) = scores;
+        );
+    };
+}
+
+loops!(neon, Neon::new(Plain), target_feature(enable = "neon"));
+loops!(
+    dotprod,
+    // SAFETY: the callers' promise.
+    Neon::new(unsafe { Dotprod::assume() }),
+    target_feature(enable = "neon,dotprod")
+);
