@@ -233,6 +233,16 @@ fn four(x: Codes, k: usize) -> int8x16_t {
     }
 }
 
+/// The address of a group, as if it were another one for each token: else the compiler keeps the weights of all tokens in
+/// more registers than there are.
+#[inline(always)]
+fn anew<C, const N: usize>(w: &[C; N]) -> *const C {
+    let mut address = w.as_ptr();
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {0} */", inout(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
+}
+
 impl Dots for Plain {
     // A product needs as long for its arithmetic as for its loads, so tokens share nothing.
     #[inline(always)]
@@ -265,12 +275,13 @@ fn dot_q8(w: &[i8; Q8_GROUP], x: Codes) -> I {
     // SAFETY: NEON is there. Chunk c < 8 and half h < 2 read bytes 32c + 16h .. 32c + 16h + 16 of 256; no read needs
     // alignment. An i16 lane holds two products of |w| <= 128 and |x| <= 127: at most 32,512.
     unsafe {
+        let w = anew(w);
         // Two rows a register, two sums a row.
         let mut sum = [vdupq_n_s32(0); 4];
         for c in (0..8).step_by(2) {
             let (x0, x1) = (four(x, 4 * c), four(x, 4 * c + 4));
             for h in 0..2 {
-                let w = w.as_ptr().add(32 * c + 16 * h);
+                let w = w.add(32 * c + 16 * h);
                 let (w0, w1) = (vld1q_s8(w), vld1q_s8(w.add(32)));
                 let low = vmull_s8(vget_low_s8(w0), vget_low_s8(x0));
                 let low = vmlal_s8(low, vget_low_s8(w1), vget_low_s8(x1));
@@ -288,12 +299,13 @@ fn dot_q4(w: &[u8; Q4_GROUP], x: Codes) -> I {
     // SAFETY: NEON is there. Chunk c < 4 and half h < 2 read bytes 32c + 16h .. 32c + 16h + 16 of 128; no read needs
     // alignment. An i16 lane sums 8 products of at most 15 * 127, a pair of lanes 30,480: no overflow.
     unsafe {
+        let w = anew(w);
         let low_bits = vdupq_n_u8(15);
         let mut sum = [vdupq_n_s16(0); 4];
         for c in 0..4 {
             let (x0, x1) = (four(x, 4 * c), four(x, 16 + 4 * c));
             for h in 0..2 {
-                let w = vld1q_u8(w.as_ptr().add(32 * c + 16 * h));
+                let w = vld1q_u8(w.add(32 * c + 16 * h));
                 let w0 = vreinterpretq_s8_u8(vandq_u8(w, low_bits));
                 let w1 = vreinterpretq_s8_u8(vshrq_n_u8::<4>(w));
                 let low = vmlal_s8(sum[2 * h], vget_low_s8(w0), vget_low_s8(x0));
