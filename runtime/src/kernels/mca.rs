@@ -15,16 +15,21 @@ pub type Half<'a> = (&'a [[f16; LANES]], usize);
 pub type Codes<'a, G> = (&'a [[f16; LANES]], &'a [G], usize);
 
 #[inline(always)]
-fn quantized<S: Simd, G: Group, const T: usize>(s: S, w: Codes<G>, x: &Input, out: &mut [[f32; LANES]; T]) {
+fn quantized<S: Simd, G: Group, const P: usize, const T: usize>(
+    s: S,
+    w: Codes<G>,
+    x: &Input,
+    out: &mut [[f32; LANES]],
+) {
     let (scales, codes, n_groups) = w;
-    let tile = Quantized { scales, codes, n_groups }.tile::<1, T>(s, 0, x, 0);
-    for ([acc], out) in tile.into_iter().zip(out) {
-        s.store(acc, out);
+    let tile = Quantized { scales, codes, n_groups }.tile::<P, T>(s, 0, x, 0);
+    for (acc, out) in tile.as_flattened().iter().zip(out) {
+        s.store(*acc, out);
     }
 }
 
 #[inline(always)]
-fn halfs<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]; 2]) {
+fn halfs<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]]) {
     let [tile] = Floats { w: w.0, cols: w.1 }.tile::<2, 1>(s, 0, x, 0);
     for (acc, out) in tile.into_iter().zip(out) {
         s.store(acc, out);
@@ -32,7 +37,7 @@ fn halfs<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]; 2]) {
 }
 
 #[inline(always)]
-fn scores<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]; 2]) {
+fn scores<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]]) {
     let (a, b) = w.0.split_at(w.1);
     let [tile] = float_tile(s, 0, [a, b], [x.x]);
     for (acc, out) in tile.into_iter().zip(out) {
@@ -41,7 +46,7 @@ fn scores<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]; 2]) {
 }
 
 macro_rules! loops {
-    ($isa:ident, $proof:expr, $attribute:meta, $($name:ident($w:ty, $n:literal) = $kernel:ident;)*) => {
+    ($isa:ident, $proof:expr, $attribute:meta, $($name:ident($w:ty) = $kernel:expr;)*) => {
         /// The loops of this instruction set.
         pub mod $isa {
             use super::*;
@@ -51,7 +56,7 @@ macro_rules! loops {
                 /// # Safety
                 /// The CPU must have the instruction set.
                 #[$attribute]
-                pub unsafe fn $name(w: $w, x: &Input, out: &mut [[f32; LANES]; $n]) {
+                pub unsafe fn $name(w: $w, x: &Input, out: &mut [[f32; LANES]]) {
                     $kernel($proof, w, x, out);
                 }
             )*
@@ -60,12 +65,12 @@ macro_rules! loops {
     ($isa:ident, $proof:expr, $attribute:meta) => {
         loops!(
             $isa, $proof, $attribute,
-            gemv_q8(Codes<[i8; Q8_GROUP]>, 1) = quantized;
-            gemv_q4(Codes<[u8; Q4_GROUP]>, 1) = quantized;
-            gemv_f16(Half, 2) = halfs;
-            gemm_q8(Codes<[i8; Q8_GROUP]>, 4) = quantized;
-            gemm_q4(Codes<[u8; Q4_GROUP]>, 4) = quantized;
-            attention(Half, 2) = scores;
+            gemv_q8(Codes<[i8; Q8_GROUP]>) = quantized::<_, _, 1, 1>;
+            gemv_q4(Codes<[u8; Q4_GROUP]>) = quantized::<_, _, 1, 1>;
+            gemv_f16(Half) = halfs;
+            gemm_q8(Codes<[i8; Q8_GROUP]>) = quantized::<_, _, 1, 4>;
+            gemm_q4(Codes<[u8; Q4_GROUP]>) = quantized::<_, _, 1, 4>;
+            attention(Half) = scores;
         );
     };
 }

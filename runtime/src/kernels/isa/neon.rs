@@ -51,8 +51,7 @@ macro_rules! each {
 impl<D: Dots> Simd for Neon<D> {
     type F = F;
     type I = I;
-    // A vector of eight takes two of the thirty-two registers.
-    const TILE: Tile = Tile::Narrow;
+    const TILE: Tile = Tile::Single;
 
     #[inline(always)]
     fn splat(self, x: f32) -> F {
