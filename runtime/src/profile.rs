@@ -24,9 +24,9 @@ pub enum Stage {
     FfnUp,
     /// Second product of the feed-forward part, residual included.
     FfnDown,
-    /// Products of recurrent blocks with the inputs of a prompt.
+    /// Products of recurrent blocks with their inputs.
     RecurrentInput,
-    /// Products of recurrent blocks with their states, and the cells; with the input too where it is one token.
+    /// Products of recurrent blocks with their states, and the cells.
     RecurrentState,
     /// Final norm and logits.
     Head,

@@ -60,48 +60,35 @@ impl Recurrent {
         cx.stage(Stage::Norm);
         self.norm.rows(cx, &ws.x[..cx.tokens * self.input], self.input, &mut ws.a);
         let steps = cx.segments.iter().map(|segment| segment.len).max().unwrap_or(0);
-        // A single step makes the products with the input together with those with the state.
-        if steps > 1 || !self.is_aligned() {
-            cx.stage(Stage::RecurrentInput);
-            self.w_x.forward(cx, &ws.a.input(), &mut ws.gx[..cx.tokens * self.w_x.rows()]);
-        }
+        cx.stage(Stage::RecurrentInput);
+        self.w_x.forward(cx, &ws.a.input(), &mut ws.gx[..cx.tokens * self.w_x.rows()]);
         cx.stage(Stage::RecurrentState);
         for t in 0..steps {
             ws.active.clear();
             let active = cx.segments.iter().filter(|segment| t < segment.len);
             ws.active.extend(active.map(|segment| (segment.start + t, segment.slot)));
-            self.step(cx, ws, h, c, steps == 1, &cell);
+            self.step(cx, ws, h, c, &cell);
         }
         std::mem::swap(&mut ws.x, &mut ws.y);
     }
 
-    /// Whether the panels of a matrix belong to one gate each.
-    fn is_aligned(&self) -> bool {
-        self.hidden.is_multiple_of(LANES)
-    }
-
-    /// One token of every active sequence. A thread makes whole channels: all their gates, then the cell.
+    /// One token of every active sequence.
     fn step<const GATES: usize>(
         &self,
         cx: &mut Cx,
         ws: &mut Workspace,
         h: &mut [f32],
         c: &mut [f32],
-        with_input: bool,
         cell: &(impl Fn([&[f32]; GATES], [&[f32]; GATES], &mut [f32], &mut [f32]) + Sync),
     ) {
-        let (hidden, active, tokens, kernels) = (self.hidden, &ws.active[..], cx.tokens, cx.kernels);
-        let (slots, n, aligned) = (h.len() / hidden, active.len(), self.is_aligned());
+        let (hidden, active, tokens) = (self.hidden, &ws.active[..], cx.tokens);
+        let (slots, n) = (h.len() / hidden, active.len());
         ws.b.fill(cx, n, hidden, |i, row| {
             let (_, slot) = active[i];
             row.copy_from_slice(&h[slot * hidden..(slot + 1) * hidden]);
         });
-        let (a, b) = (ws.a.input(), ws.b.input());
         let gh = &mut ws.gh[..n * GATES * hidden];
-        if !aligned {
-            self.w_h.forward(cx, &b, gh);
-        }
-        let (w_x, w_h) = (self.w_x.view(cx.weights), self.w_h.view(cx.weights));
+        self.w_h.forward(cx, &ws.b.input(), gh);
         let x = &ws.x[..tokens * self.input];
         let columns = |data, rows| Columns::new(Strip::new(data, rows, hidden), LANES);
         let out = (
@@ -111,20 +98,8 @@ impl Recurrent {
             (columns(h, slots), columns(&mut ws.y[..tokens * hidden], tokens)),
         );
         // By measurement, a cell costs like 600 bytes of weights a gate and vector.
-        let mut cost = n * GATES * 600;
-        cost += if aligned { GATES * w_h.cost(&b) } else { 0 };
-        cost += if aligned && with_input { GATES * w_x.cost(&a) } else { 0 };
-        let panels = hidden.div_ceil(LANES);
-        cx.team.run(panels, cost, out, |work, (mut gx, mut gh, mut c, (mut h, mut y))| {
-            for gate in 0..GATES {
-                let panels = gate * panels + work.items.start..gate * panels + work.items.end;
-                if aligned && with_input {
-                    w_x.multiply(kernels, panels.clone(), &a, &mut gx[gate]);
-                }
-                if aligned {
-                    w_h.multiply(kernels, panels, &b, &mut gh[gate]);
-                }
-            }
+        let cost = n * GATES * 600;
+        cx.team.run(hidden.div_ceil(LANES), cost, out, |work, (mut gx, mut gh, mut c, (mut h, mut y))| {
             let first = work.items.start * LANES;
             for (i, &(row, slot)) in active.iter().enumerate() {
                 let (gx, gh) = (gx.each_mut().map(|gx| &*gx.row(row)), gh.each_mut().map(|gh| &*gh.row(i)));
