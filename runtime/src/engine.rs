@@ -41,7 +41,7 @@ impl Engine {
             kernels,
             ws: Workspace::new(&plan)?,
             state: State::new(config, &plan)?,
-            team: Team::new(options.n_threads(), plan.scratch).map_err(Error::Threads)?,
+            team: Team::new(options.n_threads(), plan.scratch, options.pins()).map_err(Error::Threads)?,
             ctx: config.has_attention().then(|| options.ctx.unwrap_or(config.context)),
             tokens: reserved(plan.batch)?,
             segments: reserved(plan.slots)?,

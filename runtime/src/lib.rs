@@ -7,6 +7,7 @@
 
 mod activations;
 pub mod batch;
+mod cpus;
 mod engine;
 pub mod error;
 pub mod eval;

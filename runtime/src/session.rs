@@ -1,5 +1,6 @@
 //! One conversation with a model: its state, its buffers, its threads.
 
+use crate::cpus;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::kernels::team::MAX_THREADS;
@@ -15,8 +16,10 @@ pub struct SessionOptions {
     /// Positions that a model with attention can hold; the model's own context when absent. Models without attention have
     /// no limit and ignore it.
     pub ctx: Option<usize>,
-    /// Threads, the caller's included; all of the machine's when absent.
+    /// Threads, the caller's included; one for each big core of the machine when absent.
     pub threads: Option<usize>,
+    /// Binds each thread to a core of its own, the thread that makes the session included, for good; Linux only.
+    pub pin: bool,
     /// Most tokens of a prompt that are computed together. More is faster up to some dozens and takes memory in
     /// proportion; results do not depend on it.
     pub batch: usize,
@@ -28,15 +31,19 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { ctx: None, threads: None, batch: 64, max_bytes: None, isa: None }
+        SessionOptions { ctx: None, threads: None, pin: false, batch: 64, max_bytes: None, isa: None }
     }
 }
 
 impl SessionOptions {
     /// The number of threads, at least 1 and at most [`MAX_THREADS`].
     pub fn n_threads(&self) -> usize {
-        let machine = || std::thread::available_parallelism().map_or(1, |n| n.get());
-        self.threads.unwrap_or_else(machine).clamp(1, MAX_THREADS)
+        self.threads.unwrap_or_else(cpus::default_threads).clamp(1, MAX_THREADS)
+    }
+
+    /// The CPUs that the threads are bound to, in turn; none for threads that are not bound.
+    pub(crate) fn pins(&self) -> Option<&'static [usize]> {
+        self.pin.then(cpus::cores)
     }
 }
 

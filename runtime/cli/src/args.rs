@@ -59,9 +59,13 @@ pub struct ModelArgs {
 /// How a session is made.
 #[derive(Args, Debug, Default)]
 pub struct SessionArgs {
-    /// Threads [default: all cores]
+    /// Threads [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
+
+    /// Bind each thread to a core of its own (Linux)
+    #[arg(long)]
+    pub pin: bool,
 
     /// Positions that the session holds, for models with attention [default: the model's context]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -212,7 +216,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub model: ModelArgs,
 
-    /// Threads of the golden runs [default: all cores]
+    /// Threads of the golden runs [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
 
@@ -308,9 +312,13 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     pub reps: usize,
 
-    /// Threads [default: all cores]
+    /// Threads [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
+
+    /// Bind each thread to a core of its own (Linux)
+    #[arg(long)]
+    pub pin: bool,
 
     /// Show where the time goes, stage by stage
     #[arg(long)]

@@ -38,6 +38,7 @@ pub fn session(model: &Arc<Model>, args: &SessionArgs) -> Result<Session, Failur
     let options = SessionOptions {
         ctx: args.ctx,
         threads: args.threads,
+        pin: args.pin,
         max_bytes: available_memory(),
         ..SessionOptions::default()
     };

@@ -6,6 +6,7 @@
 //! ISA with the scalar one.
 
 mod activation;
+mod affinity;
 mod attention;
 mod cache;
 mod gemm;

@@ -7,6 +7,7 @@
 //! the middle of an item, the caller works alone for a while. Which thread computes an item never shows in the
 //! result, since every item is computed alone.
 
+use super::affinity;
 use super::strip::Split;
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -103,14 +104,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Team {
-    /// Starts `n_threads - 1` workers; each thread gets `scratch` floats.
+    /// Starts `n_threads - 1` workers; each thread gets `scratch` floats. With `pins`, thread `i`, of which the caller is
+    /// the first, is bound to the CPU `pins[i]`, and so on in turn.
     ///
     /// # Errors
-    /// What the system says when it refuses a thread or the memory.
+    /// What the system says when it refuses a thread, the memory or a binding; an error when `pins` names no CPU.
     ///
     /// # Panics
     /// When `n_threads` is 0 or above [`MAX_THREADS`].
-    pub fn new(n_threads: usize, scratch: usize) -> std::io::Result<Team> {
+    pub fn new(n_threads: usize, scratch: usize, pins: Option<&[usize]>) -> std::io::Result<Team> {
         assert!((1..=MAX_THREADS).contains(&n_threads), "a team of {n_threads}");
         // SAFETY: it does nothing.
         unsafe fn nothing(_: *const (), _: Range<usize>, _: &mut [f32]) {}
@@ -133,7 +135,14 @@ impl Team {
             shared_bytes: 0,
             alone_bytes: 0,
         };
+        // A new thread has its creator's binding; the caller binds itself in turn, to its own CPU last.
+        let bind = |thread: usize| match pins {
+            None => Ok(()),
+            Some([]) => Err(std::io::Error::other("the system does not tell which cores to bind threads to")),
+            Some(pins) => affinity::bind(pins[thread % pins.len()]),
+        };
         for thread in 1..n_threads {
+            bind(thread)?;
             let shared = team.shared.clone();
             let mut scratch = floats(scratch)?;
             let worker = Builder::new()
@@ -142,6 +151,7 @@ impl Team {
                 .spawn(move || shared.serve(&mut scratch))?;
             team.workers.push(worker);
         }
+        bind(0)?;
         Ok(team)
     }
 
@@ -401,7 +411,7 @@ mod tests {
     #[test]
     fn every_item_is_computed_once_over_many_jobs() {
         for n_threads in 1..=4 {
-            let mut team = Team::new(n_threads, 4).unwrap();
+            let mut team = Team::new(n_threads, 4, None).unwrap();
             for items in (0..200).chain([1000, 12345]) {
                 let mut data = vec![0u32; items];
                 team.run(items, 1 << 20, Blocks::new(&mut data, 1), |work, part| {
@@ -420,7 +430,7 @@ mod tests {
 
     #[test]
     fn workers_wake_after_a_rest() {
-        let mut team = Team::new(3, 0).unwrap();
+        let mut team = Team::new(3, 0, None).unwrap();
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(2));
             let mut data = vec![0u8; 64];
@@ -431,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_the_caller_and_the_team_survives() {
-        let mut team = Team::new(2, 0).unwrap();
+        let mut team = Team::new(2, 0, None).unwrap();
         for bad in [0, 63] {
             let mut data = vec![0u8; 64];
             let run = AssertUnwindSafe(|| {

@@ -49,7 +49,8 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
 /// Prompt, generation, start, memory, and the machine's limits beside them; medians of the repetitions.
 fn measure(args: &BenchArgs, model_args: &ModelArgs) -> Result<Figures, Failure> {
     let (model, _) = open::model(model_args)?;
-    let mut session = open::session(&model, &SessionArgs { threads: args.threads, ctx: None })?;
+    let mut session =
+        open::session(&model, &SessionArgs { threads: args.threads, pin: args.pin, ctx: None })?;
     let (n_prompt, n_gen) = lengths(args, session.context())?;
     let prompt = prompt(model.config().vocab_size, n_prompt);
     let cost = Cost::of(&model);
