@@ -2,12 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: help check fmt clippy test doc isa aarch64 arm mca pi pi32
+.PHONY: help check fmt clippy test doc isa aarch64 arm mca pi pi32 size
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy doc isa aarch64 arm mca test ## everything below: what CI runs
+check: fmt clippy doc isa aarch64 arm mca size test ## everything below: what CI runs
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -43,6 +43,12 @@ pi: ## target/pi/siskin for 64-bit systems: Raspberry Pi 3, 4, 5, Zero 2 W
 
 pi32: ## target/pi32/siskin for 32-bit systems: Raspberry Pi 2 and later
 	bash .ci/cross pi32
+
+# What a device gets.
+size: ## the stripped siskin is at most 2 MB
+	@echo "==== size"
+	$(CARGO) build --profile dist -p siskin-cli
+	@bytes=$$(wc -c < $${CARGO_TARGET_DIR:-target}/dist/siskin); echo "siskin has $$bytes bytes"; test $$bytes -le 2000000
 
 test: ## every test, by README's command, with the best kernels of this machine
 	@echo "==== tests"
