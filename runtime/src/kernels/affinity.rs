@@ -8,6 +8,7 @@ use std::io;
 /// What the system says, for a CPU that this process may not use; [`io::ErrorKind::Unsupported`] on anything but Linux.
 #[cfg(target_os = "linux")]
 pub(crate) fn bind(cpu: usize) -> io::Result<()> {
+    // SAFETY: the declaration is that of the manual page sched_setaffinity(2).
     unsafe extern "C" {
         /// `sched_setaffinity(2)`; thread 0 is the caller.
         fn sched_setaffinity(thread: i32, bytes: usize, mask: *const usize) -> i32;
@@ -46,7 +47,7 @@ mod tests {
             let cpu: usize = allowed().split(['-', ',']).next().unwrap().parse().unwrap();
             bind(cpu).unwrap();
             assert_eq!(allowed(), cpu.to_string());
-            assert_eq!(std::thread::spawn(move || allowed()).join().unwrap(), cpu.to_string(), "inherited");
+            assert_eq!(std::thread::spawn(allowed).join().unwrap(), cpu.to_string(), "inherited");
             assert!(bind(1 << 20).is_err());
         })
         .join()
