@@ -89,7 +89,7 @@ fn row<T>(data: &[T], i: usize, n: usize) -> &[T] {
 }
 
 /// How far ahead of the current group one token asks for weights, bytes. More tokens ask for the next panels.
-const AHEAD: usize = 1024;
+const AHEAD: usize = 2048;
 
 impl<S: Simd, G: Group> Tiles<S> for Quantized<'_, G> {
     #[inline(always)]
