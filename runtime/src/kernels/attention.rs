@@ -16,8 +16,8 @@ pub const TILE: usize = 16;
 /// Positions whose values are widened at a time.
 const BLOCK: usize = 64;
 
-/// Floats of scratch that [`attend`] takes for heads of `head_dim` and up to `capacity` positions; `None` when they cannot
-/// be counted.
+/// Floats of scratch that [`Kernels::attend_f16`](super::Kernels::attend_f16) takes for heads of `head_dim` and up to
+/// `capacity` positions; `None` when they cannot be counted.
 pub fn attend_scratch(head_dim: usize, capacity: usize) -> Option<usize> {
     let scores = capacity.checked_next_multiple_of(WIDE)?.checked_mul(TILE)?;
     scores.checked_add(head_dim.checked_mul(WIDE)?)

@@ -6,7 +6,7 @@ use super::isa::dotprod::Dotprod;
 use super::isa::neon::{Neon, Plain};
 use super::panels::Input;
 use super::simd::{LANES, Q4_GROUP, Q8_GROUP, Simd};
-use super::tile::{Floats, Group, Quantized, Tiles, float_tile};
+use super::tile::{Fetch, Floats, Group, Quantized, Tiles, float_tile};
 use half::f16;
 
 /// Panels of f16, their columns.
@@ -22,7 +22,9 @@ fn quantized<S: Simd, G: Group, const P: usize, const T: usize>(
     out: &mut [[f32; LANES]],
 ) {
     let (scales, codes, n_groups) = w;
-    let tile = Quantized { scales, codes, n_groups }.tile::<P, T>(s, 0, x, 0);
+    // Of a prompt's tiles, most ask for little.
+    let fetch = if T == 1 { Fetch::ALL } else { Fetch::NONE };
+    let tile = Quantized { scales, codes, n_groups }.tile::<P, T>(s, 0, x, 0, fetch);
     for (acc, out) in tile.as_flattened().iter().zip(out) {
         s.store(*acc, out);
     }
@@ -30,7 +32,7 @@ fn quantized<S: Simd, G: Group, const P: usize, const T: usize>(
 
 #[inline(always)]
 fn halfs<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]]) {
-    let [tile] = Floats { w: w.0, cols: w.1 }.tile::<2, 1>(s, 0, x, 0);
+    let [tile] = Floats { w: w.0, cols: w.1 }.tile::<2, 1>(s, 0, x, 0, Fetch::ALL);
     for (acc, out) in tile.into_iter().zip(out) {
         s.store(acc, out);
     }
@@ -39,7 +41,7 @@ fn halfs<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]]) {
 #[inline(always)]
 fn scores<S: Simd>(s: S, w: Half, x: &Input, out: &mut [[f32; LANES]]) {
     let (a, b) = w.0.split_at(w.1);
-    let [tile] = float_tile(s, 0, [a, b], [x.x]);
+    let [tile] = float_tile(s, 2 * w.1, Fetch::ALL, [a, b], [x.x]);
     for (acc, out) in tile.into_iter().zip(out) {
         s.store(acc, out);
     }
