@@ -1,6 +1,7 @@
 //! Several sequences of one model that step together, so that each weight is read once for all of them.
 
 use crate::activations::{reserved, zeros};
+use crate::cancel::CancelFlag;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::kernels::Isa;
@@ -55,6 +56,7 @@ impl Batch {
     /// changed then.
     pub fn forward(&mut self, feeds: &[(usize, &[u32])]) -> Result<(), Error> {
         self.check(feeds)?;
+        self.engine.begin()?;
         self.rows.fill(None);
         self.fed.fill(0);
         let batch = self.engine.plan.batch;
@@ -81,7 +83,7 @@ impl Batch {
                     n_logits += 1;
                 }
             }
-            self.engine.run();
+            self.engine.run().inspect_err(|_| self.rows.fill(None))?;
             if n_logits > first {
                 self.engine.logits(0, n_logits - first, first);
             }
@@ -111,6 +113,11 @@ impl Batch {
     pub fn logits(&self, slot: usize) -> Option<&[f32]> {
         let row = self.rows.get(slot).copied().flatten()?;
         Some(self.engine.rows(row..row + 1))
+    }
+
+    /// The flag that stops the batch's steps; a clone of it may be set from any thread.
+    pub fn cancel_flag(&self) -> &CancelFlag {
+        &self.engine.cancel
     }
 
     /// Forgets the tokens of a slot, which is then free for another sequence.

@@ -1,6 +1,7 @@
 //! What sessions and batches share: a model, the state of one or more sequences, and all that a pass needs.
 
 use crate::activations::reserved;
+use crate::cancel::CancelFlag;
 use crate::error::Error;
 use crate::kernels::{Isa, Kernels, Team};
 use crate::model::Model;
@@ -20,6 +21,7 @@ pub(crate) struct Engine {
     pub(crate) plan: Plan,
     /// Positions that each sequence can hold, in a model with attention.
     pub(crate) ctx: Option<usize>,
+    pub(crate) cancel: CancelFlag,
     /// Tokens of the next pass, and whose they are.
     tokens: Vec<u32>,
     segments: Vec<Segment>,
@@ -43,6 +45,7 @@ impl Engine {
             state: State::new(config, &plan)?,
             team: Team::new(options.n_threads(), plan.scratch, options.pins()).map_err(Error::Threads)?,
             ctx: config.has_attention().then(|| options.ctx.unwrap_or(config.context)),
+            cancel: CancelFlag::new(),
             tokens: reserved(plan.batch)?,
             segments: reserved(plan.slots)?,
             profile: Profile::new(),
@@ -70,6 +73,15 @@ impl Engine {
         }
     }
 
+    /// Begins a call of one or more passes, which is done wholly or not at all.
+    pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        self.state.keep();
+        Ok(())
+    }
+
     /// Adds checked tokens to the next pass, as many as there is room for; the logits of the last `wanted` are wanted.
     pub(crate) fn add(&mut self, slot: usize, tokens: &[u32], wanted: usize) {
         let (start, len) = (self.tokens.len(), tokens.len());
@@ -79,15 +91,21 @@ impl Engine {
         self.segments.push(Segment { slot, position, start, len, wanted });
     }
 
-    /// Runs the pass: its tokens join their sequences.
-    pub(crate) fn run(&mut self) {
+    /// Runs the pass: its tokens join their sequences. When it is cancelled, everything since [`Engine::begin`] is undone.
+    pub(crate) fn run(&mut self) -> Result<(), Error> {
         let (mut cx, ws, state, model, tokens) = self.cx();
         model.forward(&mut cx, ws, state, tokens);
+        let cancelled = cx.cancelled;
         for segment in &self.segments {
             self.state.positions[segment.slot] = segment.position + segment.len;
         }
         self.tokens.clear();
         self.segments.clear();
+        if cancelled {
+            self.state.undo();
+            return Err(Error::Cancelled);
+        }
+        Ok(())
     }
 
     /// Logits of the pass's wanted tokens `start..start + n`, as rows `at..at + n` of what [`Engine::rows`] gives.
@@ -107,6 +125,8 @@ impl Engine {
             kernels: self.kernels,
             team: &mut self.team,
             profile: self.profiling.then_some(&mut self.profile),
+            cancel: &self.cancel,
+            cancelled: false,
             tokens: self.tokens.len(),
             segments: &mut self.segments,
         };

@@ -49,6 +49,8 @@ pub enum Error {
     },
     /// A forward pass over nothing.
     NoTokens,
+    /// Somebody set the session's [`CancelFlag`](crate::CancelFlag).
+    Cancelled,
     /// A sequence that a batch does not have.
     Slot {
         /// The slot asked for.
@@ -155,6 +157,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::NoTokens => write!(f, "no tokens were given, expected at least one"),
+            Error::Cancelled => write!(f, "the step was cancelled; the session stands where it stood before"),
             Error::Budget { needed, max } => write!(
                 f,
                 "the session needs {needed} bytes but may have {max}; choose a smaller context or batch"

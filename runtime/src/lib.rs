@@ -7,6 +7,7 @@
 
 mod activations;
 pub mod batch;
+pub mod cancel;
 mod cpus;
 mod engine;
 pub mod error;
@@ -28,6 +29,7 @@ pub mod stream;
 pub mod tokenizer;
 
 pub use batch::Batch;
+pub use cancel::CancelFlag;
 pub use error::Error;
 pub use eval::{EvalOptions, Evaluation, Scorer, evaluate, score};
 pub use generate::{GenerateOptions, Generator, Stop, prompt_tokens, start_token};

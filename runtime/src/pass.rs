@@ -1,5 +1,6 @@
 //! What a forward pass runs with, and over which tokens of which sequences.
 
+use crate::cancel::CancelFlag;
 use crate::kernels::{Kernels, Team};
 use crate::profile::{Profile, Stage};
 use std::ops::Range;
@@ -34,6 +35,10 @@ pub(crate) struct Cx<'a> {
     pub(crate) team: &'a mut Team,
     /// Where times go, while somebody wants them.
     pub(crate) profile: Option<&'a mut Profile>,
+    /// Stops the pass;
+    pub(crate) cancel: &'a CancelFlag,
+    /// and whether it has: its results are of no use then.
+    pub(crate) cancelled: bool,
     /// Rows of this pass.
     pub(crate) tokens: usize,
     /// Whose they are; no two of the same sequence.
@@ -53,6 +58,12 @@ impl Cx<'_> {
         if let Some(profile) = &mut self.profile {
             profile.mark(None);
         }
+    }
+
+    /// Whether to stop here. Once told to, a pass does not go on, even if the flag is cleared meanwhile.
+    pub(crate) fn is_cancelled(&mut self) -> bool {
+        self.cancelled |= self.cancel.is_cancelled();
+        self.cancelled
     }
 
     /// Rows whose logits somebody wants.

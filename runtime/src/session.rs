@@ -1,5 +1,6 @@
 //! One conversation with a model: its state, its buffers, its threads.
 
+use crate::cancel::CancelFlag;
 use crate::cpus;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -50,6 +51,8 @@ impl SessionOptions {
 /// A model's state and everything a step needs. After [`Session::new`], a step allocates nothing.
 pub struct Session {
     engine: Engine,
+    /// The engine's first row of logits is that of the last token fed.
+    has_logits: bool,
 }
 
 impl Session {
@@ -60,23 +63,25 @@ impl Session {
     /// [`Error::OutOfMemory`] before anything is allocated or when the system refuses, [`Error::Isa`] for an instruction
     /// set that this CPU lacks, [`Error::Threads`] when threads cannot be started.
     pub fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Session, Error> {
-        Ok(Session { engine: Engine::new(model, 1, options)? })
+        Ok(Session { engine: Engine::new(model, 1, options)?, has_logits: false })
     }
 
     /// Feeds `tokens`, a whole prompt or a single one, and returns the logits that follow the last, `[vocab_size]`.
     ///
     /// # Errors
     /// [`Error::NoTokens`], [`Error::Token`] for an id outside the vocabulary, [`Error::ContextFull`] when a model with
-    /// attention has no room for all of them. The state is then unchanged.
+    /// attention has no room for all of them, [`Error::Cancelled`]. The session then stands where it stood before.
     pub fn forward(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.engine.check(0, tokens)?;
+        self.engine.begin()?;
         let mut left = tokens.len();
         for piece in tokens.chunks(self.engine.plan.batch) {
             left -= piece.len();
             self.engine.add(0, piece, if left == 0 { 1 } else { 0 });
-            self.engine.run();
+            self.engine.run()?;
         }
         self.engine.logits(0, 1, 0);
+        self.has_logits = true;
         Ok(self.engine.rows(0..1))
     }
 
@@ -87,11 +92,13 @@ impl Session {
     /// As [`Session::forward`].
     pub fn forward_each(&mut self, tokens: &[u32], mut f: impl FnMut(usize, &[f32])) -> Result<(), Error> {
         self.engine.check(0, tokens)?;
+        self.engine.begin()?;
+        self.has_logits = false;
         let Plan { batch, head_batch, vocab_size, .. } = self.engine.plan;
         let mut first = 0;
         for piece in tokens.chunks(batch) {
             self.engine.add(0, piece, piece.len());
-            self.engine.run();
+            self.engine.run()?;
             for start in (0..piece.len()).step_by(head_batch) {
                 let n = head_batch.min(piece.len() - start);
                 self.engine.logits(start, n, 0);
@@ -107,6 +114,18 @@ impl Session {
     /// Forgets all tokens; the memory stays.
     pub fn reset(&mut self) {
         self.engine.state.reset(0);
+        self.has_logits = false;
+    }
+
+    /// The logits that follow the last token, `[vocab_size]`: those that [`Session::forward`] returned last. `None` at first,
+    /// and after [`Session::forward_each`] and [`Session::reset`].
+    pub fn logits(&self) -> Option<&[f32]> {
+        self.has_logits.then(|| self.engine.rows(0..1))
+    }
+
+    /// The flag that stops the session's steps; a clone of it may be set from any thread.
+    pub fn cancel_flag(&self) -> &CancelFlag {
+        &self.engine.cancel
     }
 
     /// Tokens fed so far.

@@ -133,14 +133,14 @@ impl Plan {
         floats = floats.checked_add(self.gx.checked_mul(self.slots)?)?;
         floats = floats.checked_add(self.vocab_size.checked_mul(self.logit_rows())?)?;
         floats = floats
-            .checked_add(state_floats.checked_mul(self.slots)?)?
+            .checked_add(state_floats.checked_mul(self.slots)?.checked_mul(2)?)? // twice: to undo
             .checked_add(threads.checked_mul(self.scratch)?)?;
         let batches = Activations::bytes(self.batch, self.a, self.quantized)?
             .checked_add(Activations::bytes(self.batch, self.b, self.quantized)?)?;
         let cell = if self.wide_cache { size_of::<[f32; LANES]>() } else { size_of::<[f16; LANES]>() };
         // Lists of tokens, bands, segments and positions.
         let per_token = size_of::<u32>() + size_of::<Range<usize>>() + size_of::<usize>();
-        let per_slot = size_of::<Segment>() + size_of::<(usize, usize)>() + size_of::<usize>();
+        let per_slot = size_of::<Segment>() + size_of::<(usize, usize)>() + 2 * size_of::<usize>();
         let lists = self.batch.checked_mul(per_token)?.checked_add(self.slots.checked_mul(per_slot)?)?;
         let caches = state_cells.checked_mul(self.slots)?.checked_mul(cell)?;
         floats.checked_mul(4)?.checked_add(batches)?.checked_add(caches)?.checked_add(lists)
@@ -209,12 +209,25 @@ pub(crate) enum BlockState {
     CacheF16(Cache<f16>),
 }
 
+impl BlockState {
+    /// The floats of a recurrent block; empty for any other.
+    pub(crate) fn recurrent(&mut self) -> [&mut [f32]; 2] {
+        match self {
+            BlockState::Hidden(h) => [h, &mut []],
+            BlockState::Lstm { h, c } => [h, c],
+            BlockState::CacheF32(_) | BlockState::CacheF16(_) => [&mut [], &mut []],
+        }
+    }
+}
+
 /// What a model remembers of the tokens of every sequence so far.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     /// Tokens of each sequence.
     pub(crate) positions: Vec<usize>, // [slots]
     pub(crate) blocks: Vec<BlockState>,
+    /// Positions and recurrent states before the current call.
+    before: (Vec<usize>, Vec<f32>),
 }
 
 impl State {
@@ -233,26 +246,39 @@ impl State {
                 BlockConfig::Transformer(t) => BlockState::CacheF16(Cache::new(t, slots, plan.capacity)?),
             });
         }
-        Ok(State { positions: zeros(slots)?, blocks })
+        let floats = blocks.iter_mut().flat_map(BlockState::recurrent).map(|state| state.len()).sum();
+        Ok(State { positions: zeros(slots)?, blocks, before: (zeros(slots)?, zeros(floats)?) })
+    }
+
+    /// Keeps what [`State::undo`] goes back to. Caches need no copy: no position is read before it is written again.
+    pub(crate) fn keep(&mut self) {
+        let (positions, mut floats) = (&mut self.before.0, &mut self.before.1[..]);
+        positions.copy_from_slice(&self.positions);
+        for state in self.blocks.iter_mut().flat_map(BlockState::recurrent) {
+            let (kept, rest) = floats.split_at_mut(state.len());
+            kept.copy_from_slice(state);
+            floats = rest;
+        }
+    }
+
+    /// Goes back to what [`State::keep`] has kept.
+    pub(crate) fn undo(&mut self) {
+        let (positions, mut floats) = (&self.before.0, &self.before.1[..]);
+        self.positions.copy_from_slice(positions);
+        for state in self.blocks.iter_mut().flat_map(BlockState::recurrent) {
+            let (kept, rest) = floats.split_at(state.len());
+            state.copy_from_slice(kept);
+            floats = rest;
+        }
     }
 
     /// Forgets a sequence. Caches keep their bytes, which no position reads before it is written again.
     pub(crate) fn reset(&mut self, slot: usize) {
         let slots = self.positions.len();
-        let clear = |state: &mut [f32]| {
+        self.positions[slot] = 0;
+        for state in self.blocks.iter_mut().flat_map(BlockState::recurrent) {
             let hidden = state.len() / slots;
             state[slot * hidden..(slot + 1) * hidden].fill(0.0);
-        };
-        self.positions[slot] = 0;
-        for block in &mut self.blocks {
-            match block {
-                BlockState::Hidden(h) => clear(h),
-                BlockState::Lstm { h, c } => {
-                    clear(h);
-                    clear(c);
-                }
-                BlockState::CacheF32(_) | BlockState::CacheF16(_) => {}
-            }
         }
     }
 }

@@ -147,6 +147,8 @@ impl Model {
 
     /// Runs `tokens`, those of all segments of `cx`, through embedding and blocks. Prompt and decoding, of one sequence or
     /// several, are the same call; the last block's output of the wanted tokens is left in `ws.x` `[wanted, width]`.
+    ///
+    /// A pass that is cancelled on its way ([`Cx::is_cancelled`]) leaves nothing of use, in states of recurrent blocks neither.
     pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, state: &mut State, tokens: &[u32]) {
         cx.stage(Stage::Embedding);
         self.embed(cx, ws, tokens);
@@ -174,6 +176,9 @@ impl Model {
                     block.forward(cx, ws, cache, i == last);
                 }
                 _ => unreachable!("states are made from the config that the blocks were made from"),
+            }
+            if cx.is_cancelled() {
+                return cx.end();
             }
         }
         // A Transformer at the end has done so itself.

@@ -64,6 +64,9 @@ impl Recurrent {
         self.w_x.forward(cx, &ws.a.input(), &mut ws.gx[..cx.tokens * self.w_x.rows()]);
         cx.stage(Stage::RecurrentState);
         for t in 0..steps {
+            if cx.is_cancelled() {
+                break;
+            }
             ws.active.clear();
             let active = cx.segments.iter().filter(|segment| t < segment.len);
             ws.active.extend(active.map(|segment| (segment.start + t, segment.slot)));
