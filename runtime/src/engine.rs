@@ -16,7 +16,7 @@ pub(crate) struct Engine {
     pub(crate) model: Arc<Model>,
     pub(crate) kernels: &'static Kernels,
     pub(crate) team: Team,
-    ws: Workspace,
+    pub(crate) ws: Workspace,
     pub(crate) state: State,
     pub(crate) plan: Plan,
     /// Positions that each sequence can hold, in a model with attention.

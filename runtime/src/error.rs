@@ -49,6 +49,8 @@ pub enum Error {
     },
     /// A forward pass over nothing.
     NoTokens,
+    /// Bytes that are not a saved state of this model: what about them.
+    SavedState(&'static str),
     /// Somebody set the session's [`CancelFlag`](crate::CancelFlag).
     Cancelled,
     /// A sequence that a batch does not have.
@@ -157,6 +159,10 @@ impl fmt::Display for Error {
                 )
             }
             Error::NoTokens => write!(f, "no tokens were given, expected at least one"),
+            Error::SavedState(what) => write!(
+                f,
+                "the saved state cannot be used: {what}; expected what was saved from a session of this very model"
+            ),
             Error::Cancelled => write!(f, "the step was cancelled; the session stands where it stood before"),
             Error::Budget { needed, max } => write!(
                 f,

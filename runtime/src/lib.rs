@@ -22,6 +22,7 @@ mod pass;
 pub mod profile;
 pub mod replay;
 pub mod sampler;
+mod saved;
 pub mod session;
 mod state;
 pub mod stop;

@@ -8,6 +8,7 @@ use crate::kernels::team::MAX_THREADS;
 use crate::kernels::{Isa, math};
 use crate::model::Model;
 use crate::profile::Profile;
+use crate::saved::{self, Head};
 use crate::state::Plan;
 use std::sync::Arc;
 
@@ -126,6 +127,64 @@ impl Session {
     /// The flag that stops the session's steps; a clone of it may be set from any thread.
     pub fn cancel_flag(&self) -> &CancelFlag {
         &self.engine.cancel
+    }
+
+    /// Bytes of the session's state as [`Session::save`] writes it now: they grow with the tokens fed in a model with
+    /// attention, and stay small in any other.
+    pub fn saved_bytes(&self) -> usize {
+        let n_logits = self.logits().map_or(0, <[f32]>::len);
+        let (blocks, config) = (&self.engine.state.blocks, self.engine.model.config());
+        saved::len(blocks, config, self.position(), n_logits).expect("what is in memory can be counted")
+    }
+
+    /// Writes the session's state to `out`, [`Session::saved_bytes`] long. A session of the same model that restores it, on
+    /// whatever machine, with any number of threads and any context that is large enough, goes on with the same bits.
+    ///
+    /// # Panics
+    /// When `out` has another length.
+    pub fn save(&self, out: &mut [u8]) {
+        assert_eq!(out.len(), self.saved_bytes(), "bytes of a saved state");
+        let logits = self.logits().unwrap_or(&[]);
+        let blocks = &self.engine.state.blocks;
+        let head = Head {
+            cell: saved::cell(blocks),
+            model: saved::fingerprint(self.engine.model.file()),
+            position: self.position() as u64,
+            n_logits: logits.len() as u64,
+        };
+        saved::write(head, blocks, self.engine.model.config(), logits, out);
+    }
+
+    /// Goes on from a state that [`Session::save`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::SavedState`] for bytes that are damaged or of another model, [`Error::ContextFull`] when the session's context
+    /// is too small for them. The session then stands where it stood.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let head = saved::check(bytes)?;
+        let model = self.engine.model.clone();
+        if head.model != saved::fingerprint(model.file()) {
+            return Err(Error::SavedState("it is of another model"));
+        }
+        let position = usize::try_from(head.position).unwrap_or(usize::MAX);
+        if let Some(ctx) = self.engine.ctx.filter(|ctx| position > *ctx) {
+            return Err(Error::ContextFull { position: 0, tokens: position, ctx });
+        }
+        let n_logits = if head.n_logits == 0 { 0 } else { model.config().vocab_size };
+        let state = &mut self.engine.state;
+        let expected = saved::len(&state.blocks, model.config(), position, n_logits);
+        // Nobody has fed more, and positions must not wrap.
+        let fits = position <= isize::MAX as usize / 2
+            && expected == Some(bytes.len())
+            && head.n_logits == n_logits as u64;
+        if !fits || head.cell != saved::cell(&state.blocks) {
+            return Err(Error::SavedState("its numbers contradict each other"));
+        }
+        state.positions[0] = position;
+        let logits = &mut self.engine.ws.logits[..n_logits];
+        saved::read(bytes, &mut state.blocks, model.config(), position, logits);
+        self.has_logits = n_logits > 0;
+        Ok(())
     }
 
     /// Tokens fed so far.

@@ -1,0 +1,272 @@
+//! A session's state as bytes, to go on later, elsewhere: the same on every instruction set, for every context and batch.
+//!
+//! All numbers are little-endian.
+//!
+//! ```text
+//! magic         8    "SISKSTAT"
+//! version       u32  1
+//! cell          u32  bytes of a number of the caches: 2 or 4; 0 in a model without attention
+//! model         u64  XXH64 over the checksums of its sections: config, tokenizer, tensor directory, tensor data
+//! position      u64  tokens fed
+//! n_logits      u64  the vocabulary's size, or 0 where there are no logits
+//! blocks             in order. Recurrent: h, and for an LSTM c, f32 [hidden] each. Transformer: for each head of keys and
+//!                    values, for each position: key [head_dim], then value [head_dim]
+//! logits        f32  [n_logits]
+//! checksum      u64  XXH64 of all bytes before it
+//! ```
+
+use crate::error::Error;
+use crate::kernels::CacheCell;
+use crate::kernels::simd::LANES;
+use crate::state::{BlockState, Cache};
+use half::f16;
+use siskin_format::header::Section;
+use siskin_format::xxh64::xxh64;
+use siskin_format::{BlockConfig, File, ModelConfig};
+
+const MAGIC: &[u8; 8] = b"SISKSTAT";
+const VERSION: u32 = 1;
+/// Bytes before the blocks.
+const HEAD: usize = 40;
+const CHECKSUM: usize = 8;
+
+/// What a saved state begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) cell: u32,
+    pub(crate) model: u64,
+    pub(crate) position: u64,
+    pub(crate) n_logits: u64,
+}
+
+/// What tells models apart: two files of the same weights, tokenizer and configuration are the same model.
+pub(crate) fn fingerprint(file: &File) -> u64 {
+    let counts = |s: Section| !matches!(s, Section::Receipt);
+    let checksums = file.sections().iter().filter(|info| counts(info.section)).map(|info| info.checksum);
+    xxh64(&checksums.flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
+}
+
+/// Bytes of the state after `position` tokens.
+pub(crate) fn len(
+    blocks: &[BlockState],
+    config: &ModelConfig,
+    position: usize,
+    n_logits: usize,
+) -> Option<usize> {
+    let mut bytes = n_logits.checked_mul(4)?.checked_add(HEAD + CHECKSUM)?;
+    for (block, config) in blocks.iter().zip(&config.blocks) {
+        let (n_heads, head_dim) = heads(config);
+        let cache = |cell: usize| cell.checked_mul(2 * n_heads * head_dim)?.checked_mul(position);
+        bytes = bytes.checked_add(match block {
+            BlockState::Hidden(h) => 4 * h.len(),
+            BlockState::Lstm { h, c } => 4 * (h.len() + c.len()),
+            BlockState::CacheF32(_) => cache(4)?,
+            BlockState::CacheF16(_) => cache(2)?,
+        })?;
+    }
+    Some(bytes)
+}
+
+/// Heads of keys and values of a block, and their width.
+fn heads(block: &BlockConfig) -> (usize, usize) {
+    match block {
+        BlockConfig::Transformer(t) => (t.n_kv_heads, t.head_dim),
+        _ => (0, 0),
+    }
+}
+
+/// Bytes of a number of the caches.
+pub(crate) fn cell(blocks: &[BlockState]) -> u32 {
+    let cells = blocks.iter().map(|block| match block {
+        BlockState::CacheF32(_) => 4,
+        BlockState::CacheF16(_) => 2,
+        BlockState::Hidden(_) | BlockState::Lstm { .. } => 0,
+    });
+    cells.max().unwrap_or(0)
+}
+
+/// Writes a state to `out`, which is as long as [`len`] says.
+pub(crate) fn write(head: Head, blocks: &[BlockState], config: &ModelConfig, logits: &[f32], out: &mut [u8]) {
+    let (body, checksum) = out.split_at_mut(out.len() - CHECKSUM);
+    let mut out = Writer { left: body };
+    out.bytes(MAGIC);
+    out.bytes(&VERSION.to_le_bytes());
+    out.bytes(&head.cell.to_le_bytes());
+    for number in [head.model, head.position, head.n_logits] {
+        out.bytes(&number.to_le_bytes());
+    }
+    let position = head.position as usize;
+    for (block, config) in blocks.iter().zip(&config.blocks) {
+        match block {
+            BlockState::Hidden(h) => out.floats(h),
+            BlockState::Lstm { h, c } => {
+                out.floats(h);
+                out.floats(c);
+            }
+            BlockState::CacheF32(cache) => out.cache(cache, heads(config), position),
+            BlockState::CacheF16(cache) => out.cache(cache, heads(config), position),
+        }
+    }
+    out.floats(logits);
+    assert!(out.left.is_empty(), "{} bytes are left of a saved state", out.left.len());
+    checksum.copy_from_slice(&xxh64(body).to_le_bytes());
+}
+
+/// Checks that `bytes` are whole and of this version, and gives what they begin with.
+pub(crate) fn check(bytes: &[u8]) -> Result<Head, Error> {
+    let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM>().filter(|(body, _)| body.len() >= HEAD)
+    else {
+        return Err(Error::SavedState("it is too short"));
+    };
+    if !body.starts_with(MAGIC) {
+        return Err(Error::SavedState("it does not begin like one"));
+    }
+    let mut reader = Reader { left: &body[MAGIC.len()..] };
+    if reader.u32() != VERSION {
+        return Err(Error::SavedState("another version of siskin wrote it"));
+    }
+    if xxh64(body) != u64::from_le_bytes(*checksum) {
+        return Err(Error::SavedState("its checksum does not match: it is cut or damaged"));
+    }
+    let cell = reader.u32();
+    Ok(Head { cell, model: reader.u64(), position: reader.u64(), n_logits: reader.u64() })
+}
+
+/// Reads blocks and logits of checked `bytes`, which are as long as [`len`] says.
+pub(crate) fn read(
+    bytes: &[u8],
+    blocks: &mut [BlockState],
+    config: &ModelConfig,
+    position: usize,
+    logits: &mut [f32],
+) {
+    let mut reader = Reader { left: &bytes[HEAD..bytes.len() - CHECKSUM] };
+    for (block, config) in blocks.iter_mut().zip(&config.blocks) {
+        match block {
+            BlockState::Hidden(h) => reader.floats(h),
+            BlockState::Lstm { h, c } => {
+                reader.floats(h);
+                reader.floats(c);
+            }
+            BlockState::CacheF32(cache) => reader.cache(cache, heads(config), position),
+            BlockState::CacheF16(cache) => reader.cache(cache, heads(config), position),
+        }
+    }
+    reader.floats(logits);
+    assert!(reader.left.is_empty(), "{} bytes are left of a saved state", reader.left.len());
+}
+
+/// A number that can be kept.
+pub(crate) trait Number: Copy {
+    fn write(self, out: &mut Writer);
+    fn read(reader: &mut Reader) -> Self;
+}
+
+impl Number for f32 {
+    fn write(self, out: &mut Writer) {
+        out.bytes(&self.to_le_bytes());
+    }
+
+    fn read(reader: &mut Reader) -> f32 {
+        f32::from_le_bytes(reader.array())
+    }
+}
+
+impl Number for f16 {
+    fn write(self, out: &mut Writer) {
+        out.bytes(&self.to_le_bytes());
+    }
+
+    fn read(reader: &mut Reader) -> f16 {
+        f16::from_le_bytes(reader.array())
+    }
+}
+
+/// Bytes that are still to be written.
+pub(crate) struct Writer<'a> {
+    left: &'a mut [u8],
+}
+
+impl Writer<'_> {
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (to, left) = std::mem::take(&mut self.left).split_at_mut(bytes.len());
+        to.copy_from_slice(bytes);
+        self.left = left;
+    }
+
+    fn floats(&mut self, floats: &[f32]) {
+        for float in floats {
+            float.write(self);
+        }
+    }
+
+    fn cache<C: CacheCell + Number>(&mut self, cache: &Cache<C>, heads: (usize, usize), position: usize) {
+        let (k, v) = (cache.k.as_flattened(), cache.v.as_flattened());
+        for place in places(cache.capacity, heads, position) {
+            match place {
+                Place::Key(at) => k[at].write(self),
+                Place::Value(at) => v[at].write(self),
+            }
+        }
+    }
+}
+
+/// Bytes that are still to be read; as many as are needed, which was checked.
+pub(crate) struct Reader<'a> {
+    left: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let (array, left) = self.left.split_first_chunk().expect("the length was checked");
+        self.left = left;
+        *array
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
+    fn floats(&mut self, floats: &mut [f32]) {
+        for float in floats {
+            *float = f32::read(self);
+        }
+    }
+
+    fn cache<C: CacheCell + Number>(&mut self, cache: &mut Cache<C>, heads: (usize, usize), position: usize) {
+        let places = places(cache.capacity, heads, position);
+        let (k, v) = (cache.k.as_flattened_mut(), cache.v.as_flattened_mut());
+        for place in places {
+            match place {
+                Place::Key(at) => k[at] = C::read(self),
+                Place::Value(at) => v[at] = C::read(self),
+            }
+        }
+    }
+}
+
+/// A number of a cache of one sequence.
+enum Place {
+    Key(usize),
+    Value(usize),
+}
+
+/// The numbers of a cache in the order in which they are saved; [`crate::kernels::HeadCache`] has the order in memory.
+fn places(
+    capacity: usize,
+    (n_heads, head_dim): (usize, usize),
+    position: usize,
+) -> impl Iterator<Item = Place> {
+    let k_unit = capacity * head_dim;
+    let v_unit = head_dim.next_multiple_of(LANES) * capacity;
+    let key = move |head, p, d| head * k_unit + (p / LANES * head_dim + d) * LANES + p % LANES;
+    let value = move |head, p, d| head * v_unit + (d / LANES * capacity + p) * LANES + d % LANES;
+    (0..n_heads).flat_map(move |head| (0..position).map(move |p| (head, p))).flat_map(move |(head, p)| {
+        let keys = (0..head_dim).map(move |d| Place::Key(key(head, p, d)));
+        keys.chain((0..head_dim).map(move |d| Place::Value(value(head, p, d))))
+    })
+}
