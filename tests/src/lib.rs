@@ -3,6 +3,7 @@
 
 #![deny(unsafe_code, missing_docs)]
 
+pub mod audit;
 pub mod models;
 pub mod raw_file;
 pub mod text;
