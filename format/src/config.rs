@@ -349,7 +349,12 @@ impl ModelConfig {
         self.blocks.iter().fold(self.d_model, |width, block| block.output_width(width))
     }
 
-    /// Whether any block attends, so that `context` bounds a session.
+    /// Whether `context` bounds a session: a block attends, or positions are learned.
+    pub fn is_bounded(&self) -> bool {
+        self.has_attention() || self.position == Position::Learned
+    }
+
+    /// Whether any block attends.
     pub fn has_attention(&self) -> bool {
         self.blocks.iter().any(|b| matches!(b, BlockConfig::Transformer(_)))
     }

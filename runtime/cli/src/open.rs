@@ -32,7 +32,7 @@ pub fn model_of(file: File, path: &Path) -> Result<Arc<Model>, Failure> {
 
 /// A session, if the machine has the memory for it.
 pub fn session(model: &Arc<Model>, args: &SessionArgs) -> Result<Session, Failure> {
-    if args.ctx.is_some() && !model.config().has_attention() {
+    if args.ctx.is_some() && !model.config().is_bounded() {
         note("note: --ctx is ignored, a recurrent model has no limit");
     }
     let options = SessionOptions {

@@ -134,7 +134,7 @@ impl Model {
     pub(crate) fn plan(&self, slots: usize, options: &SessionOptions) -> Result<Plan, Error> {
         let config = self.config();
         let ctx = options.ctx.unwrap_or(config.context);
-        if config.has_attention() && !(1..=config.context).contains(&ctx) {
+        if config.is_bounded() && !(1..=config.context).contains(&ctx) {
             return Err(Error::Context { asked: ctx, max: config.context });
         }
         if slots == 0 {

@@ -76,7 +76,7 @@ impl<'a> Report<'a> {
 fn sessions(model: &Model) -> Vec<(Option<usize>, u64)> {
     let bytes = |ctx| model.session_bytes(&SessionOptions { ctx, ..SessionOptions::default() });
     let context = model.config().context;
-    let mut contexts: Vec<Option<usize>> = match model.config().has_attention() {
+    let mut contexts: Vec<Option<usize>> = match model.config().is_bounded() {
         true => [context / 16, context / 4, context].into_iter().filter(|ctx| *ctx > 0).map(Some).collect(),
         false => vec![None],
     };

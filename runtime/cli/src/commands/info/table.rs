@@ -34,7 +34,7 @@ pub fn model(report: &Report<'_>) -> String {
     lines.row("tokenizer", tokenizer(report));
     lines.row(
         "context",
-        match config.has_attention() {
+        match config.is_bounded() {
             true => plural(config.context as u64, "token"),
             false => format!("no limit (trained on windows of {})", plural(config.context as u64, "token")),
         },
