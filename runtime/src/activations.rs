@@ -1,15 +1,10 @@
 //! Activations of a few tokens, as floats and as the codes that quantized products read.
 
 use crate::error::Error;
+use crate::kernels::memory::{Buffer, Memory};
 use crate::kernels::simd::GROUP;
-use crate::kernels::zeroed::{Zeroable, zeroed};
 use crate::kernels::{Blocks, Columns, Input, Kernels, Strip};
 use crate::pass::{Cx, Segment, keep};
-
-/// `n` zeros, or an error where there is no memory for them. Pages that nobody writes to take no memory.
-pub(crate) fn zeros<T: Zeroable>(n: usize) -> Result<Vec<T>, Error> {
-    zeroed(n).ok_or(Error::OutOfMemory { bytes: n.saturating_mul(size_of::<T>()) })
-}
 
 /// An empty list with room for `n`, or an error where there is no memory for them.
 pub(crate) fn reserved<T>(n: usize) -> Result<Vec<T>, Error> {
@@ -21,10 +16,10 @@ pub(crate) fn reserved<T>(n: usize) -> Result<Vec<T>, Error> {
 
 /// Rows of activations; room for a fixed number, of which the current shape uses a part.
 pub(crate) struct Activations {
-    x: Vec<f32>,             // [tokens, cols]
-    codes: Vec<[i8; GROUP]>, // [tokens, n_groups]
-    scales: Vec<f32>,        // [tokens, n_groups]
-    sums: Vec<i32>,          // [tokens, n_groups]
+    x: Buffer<f32>,             // [tokens, cols]
+    codes: Buffer<[i8; GROUP]>, // [tokens, n_groups]
+    scales: Buffer<f32>,        // [tokens, n_groups]
+    sums: Buffer<i32>,          // [tokens, n_groups]
     quantized: bool,
     tokens: usize,
     cols: usize,
@@ -32,23 +27,17 @@ pub(crate) struct Activations {
 
 impl Activations {
     /// Room for `tokens` rows of `cols`; codes are kept up only when `quantized`.
-    pub(crate) fn new(tokens: usize, cols: usize, quantized: bool) -> Result<Self, Error> {
-        let groups = if quantized { tokens * cols.div_ceil(GROUP) } else { 0 };
-        Ok(Activations {
-            x: zeros(tokens * cols)?,
-            codes: zeros(groups)?,
-            scales: zeros(groups)?,
-            sums: zeros(groups)?,
+    pub(crate) fn new(tokens: usize, cols: usize, quantized: bool, memory: &mut Memory) -> Option<Self> {
+        let groups = [tokens, if quantized { cols.div_ceil(GROUP) } else { 0 }];
+        Some(Activations {
+            x: memory.zeros(&[tokens, cols])?,
+            codes: memory.zeros(&groups)?,
+            scales: memory.zeros(&groups)?,
+            sums: memory.zeros(&groups)?,
             quantized,
             tokens: 0,
             cols: 0,
         })
-    }
-
-    /// Bytes of the same, `None` when they cannot be counted.
-    pub(crate) fn bytes(tokens: usize, cols: usize, quantized: bool) -> Option<usize> {
-        let groups = if quantized { tokens.checked_mul(cols.div_ceil(GROUP))? } else { 0 };
-        tokens.checked_mul(cols)?.checked_mul(4)?.checked_add(groups.checked_mul(GROUP + 8)?)
     }
 
     /// The current rows, as a product's right-hand side.

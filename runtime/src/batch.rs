@@ -1,6 +1,6 @@
 //! Several sequences of one model that step together, so that each weight is read once for all of them.
 
-use crate::activations::{reserved, zeros};
+use crate::activations::reserved;
 use crate::cancel::CancelFlag;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -41,10 +41,8 @@ impl Batch {
     /// # Errors
     /// As [`Session::new`](crate::Session::new), and [`Error::Slot`] for no slots at all.
     pub fn new(model: Arc<Model>, slots: usize, options: &SessionOptions) -> Result<Batch, Error> {
-        let engine = Engine::new(model, slots, options)?;
-        let mut rows = reserved(slots)?;
-        rows.resize(slots, None);
-        Ok(Batch { engine, rows, fed: zeros(slots)? })
+        let engine = Engine::new(model, slots, options, None)?;
+        Ok(Batch { engine, rows: filled(slots, None)?, fed: filled(slots, 0)? })
     }
 
     /// Feeds tokens to some of the slots, `(slot, tokens)` in any order, each as many as it likes: prompts and single tokens
@@ -175,6 +173,12 @@ impl Batch {
     pub fn profile(&self) -> &Profile {
         &self.engine.profile
     }
+}
+
+fn filled<T: Clone>(n: usize, value: T) -> Result<Vec<T>, Error> {
+    let mut list = reserved(n)?;
+    list.resize(n, value);
+    Ok(list)
 }
 
 impl std::fmt::Debug for Batch {

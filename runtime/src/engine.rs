@@ -1,14 +1,14 @@
 //! What sessions and batches share: a model, the state of one or more sequences, and all that a pass needs.
 
-use crate::activations::reserved;
 use crate::cancel::CancelFlag;
 use crate::error::Error;
+use crate::kernels::memory::{Buffer, Memory};
 use crate::kernels::{Isa, Kernels, Team};
 use crate::model::Model;
 use crate::pass::{Cx, Segment};
 use crate::profile::Profile;
 use crate::session::SessionOptions;
-use crate::state::{Plan, State, Workspace};
+use crate::state::{Parts, Plan, State, Workspace};
 use std::sync::Arc;
 
 /// Sequences of one model that step together; a session has one of them.
@@ -19,35 +19,50 @@ pub(crate) struct Engine {
     pub(crate) ws: Workspace,
     pub(crate) state: State,
     pub(crate) plan: Plan,
-    /// Positions that each sequence can hold, in a model with attention.
+    /// Positions that each sequence can hold, in a model that bounds them.
     pub(crate) ctx: Option<usize>,
     pub(crate) cancel: CancelFlag,
     /// Tokens of the next pass, and whose they are.
-    tokens: Vec<u32>,
-    segments: Vec<Segment>,
+    tokens: Buffer<u32>,
+    segments: Buffer<Segment>,
     pub(crate) profile: Profile,
     pub(crate) profiling: bool,
 }
 
 impl Engine {
-    /// Allocates the memory of `slots` sequences and starts the threads. Errors are those of [`crate::Session::new`].
-    pub(crate) fn new(model: Arc<Model>, slots: usize, options: &SessionOptions) -> Result<Engine, Error> {
+    /// Takes the memory of `slots` sequences, from the caller or from the system, and starts the threads. Errors are those of
+    /// [`crate::Session::new_in`].
+    pub(crate) fn new(
+        model: Arc<Model>,
+        slots: usize,
+        options: &SessionOptions,
+        memory: Option<&'static mut [u8]>,
+    ) -> Result<Engine, Error> {
         let plan = model.plan(slots, options)?;
-        if let Some(max) = options.max_bytes.filter(|max| plan.bytes > *max) {
-            return Err(Error::Budget { needed: plan.bytes, max });
+        let bytes = plan.bytes;
+        let given = memory.as_ref().map_or(usize::MAX, |memory| memory.len());
+        let max = options.max_bytes.unwrap_or(usize::MAX).min(given);
+        if bytes > max {
+            return Err(Error::Budget { needed: bytes, max });
         }
         let isa = options.isa.map_or_else(Isa::detect, Ok)?;
         let kernels = isa.kernels().ok_or_else(|| Error::Isa { name: isa.name().to_string() })?;
         let config = model.config();
+        let memory = match memory {
+            Some(given) => Some(Memory::within(&mut given[..bytes])),
+            None => Memory::new(bytes),
+        };
+        let parts = memory.and_then(|mut memory| Parts::new(config, &plan, &mut memory));
+        let Parts { ws, state, tokens, segments, scratch } = parts.ok_or(Error::OutOfMemory { bytes })?;
         Ok(Engine {
             kernels,
-            ws: Workspace::new(&plan)?,
-            state: State::new(config, &plan)?,
-            team: Team::new(options.n_threads(), plan.scratch, options.pins()).map_err(Error::Threads)?,
-            ctx: config.has_attention().then(|| options.ctx.unwrap_or(config.context)),
+            ws,
+            state,
+            team: Team::new(scratch, options.pins()).map_err(Error::Threads)?,
+            ctx: config.is_bounded().then(|| options.ctx.unwrap_or(config.context)),
             cancel: CancelFlag::new(),
-            tokens: reserved(plan.batch)?,
-            segments: reserved(plan.slots)?,
+            tokens,
+            segments,
             profile: Profile::new(),
             profiling: false,
             plan,

@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// How to make a [`Session`].
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// Positions that a model with attention can hold; the model's own context when absent. Models without attention have
-    /// no limit and ignore it.
+    /// Positions that a model with attention or learned positions can hold; the model's own context when absent. Other models
+    /// have no limit and ignore it.
     pub ctx: Option<usize>,
     /// Threads, the caller's included; one for each big core of the machine when absent.
     pub threads: Option<usize>,
@@ -64,7 +64,23 @@ impl Session {
     /// [`Error::OutOfMemory`] before anything is allocated or when the system refuses, [`Error::Isa`] for an instruction
     /// set that this CPU lacks, [`Error::Threads`] when threads cannot be started.
     pub fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Session, Error> {
-        Ok(Session { engine: Engine::new(model, 1, options)?, has_logits: false })
+        Ok(Session { engine: Engine::new(model, 1, options, None)?, has_logits: false })
+    }
+
+    /// A session in the caller's memory, of which it takes [`Model::session_bytes`] and leaves the rest alone. Beside it, a
+    /// handle and the stacks of threads are allocated, some KiB that do not depend on the context or the batch.
+    ///
+    /// The memory may begin anywhere, and is cleared first. It is the session's until that is dropped; whoever makes a
+    /// `&'static mut` of memory that can be freed must wait for that.
+    ///
+    /// # Errors
+    /// As [`Session::new`]; [`Error::Budget`] when the memory is too small.
+    pub fn new_in(
+        model: Arc<Model>,
+        options: &SessionOptions,
+        memory: &'static mut [u8],
+    ) -> Result<Session, Error> {
+        Ok(Session { engine: Engine::new(model, 1, options, Some(memory))?, has_logits: false })
     }
 
     /// Feeds `tokens`, a whole prompt or a single one, and returns the logits that follow the last, `[vocab_size]`.
@@ -192,7 +208,7 @@ impl Session {
         self.engine.state.positions[0]
     }
 
-    /// Positions that the session can hold; `None` for a model without attention, which has no limit.
+    /// Positions that the session can hold; `None` for a model without attention and learned positions, which has no limit.
     pub fn context(&self) -> Option<usize> {
         self.engine.ctx
     }

@@ -1,8 +1,8 @@
 //! The memory of a session: what a model remembers between steps, and the buffers of a step. Everything is counted before
 //! it is allocated, and allocated before the first step.
 
-use crate::activations::{Activations, reserved, zeros};
-use crate::error::Error;
+use crate::activations::Activations;
+use crate::kernels::memory::{Buffer, Memory};
 use crate::kernels::simd::LANES;
 use crate::kernels::{CacheCell, TILE, attend_scratch};
 use crate::pass::Segment;
@@ -43,24 +43,11 @@ pub(crate) struct Plan {
     angles: Vec<usize>,
     /// Tokens of the model.
     pub(crate) vocab_size: usize,
+    threads: usize,
     /// Floats of scratch of each thread.
-    pub(crate) scratch: usize,
+    scratch: usize,
     /// Bytes of everything, without the stacks of threads.
     pub(crate) bytes: usize,
-}
-
-/// Floats and cache vectors of one block's state.
-fn state_len(block: &BlockConfig, capacity: usize) -> Option<(usize, usize)> {
-    match block {
-        BlockConfig::Rnn(rnn) => Some((rnn.cell.hidden, 0)),
-        BlockConfig::Gru(gru) => Some((gru.hidden, 0)),
-        BlockConfig::Lstm(lstm) => Some((2 * lstm.hidden, 0)),
-        BlockConfig::Transformer(t) => {
-            let k = (capacity / LANES).checked_mul(t.head_dim)?.checked_mul(t.n_kv_heads)?;
-            let v = t.head_dim.div_ceil(LANES).checked_mul(capacity)?.checked_mul(t.n_kv_heads)?;
-            Some((0, k.checked_add(v)?))
-        }
-    }
 }
 
 impl Plan {
@@ -79,12 +66,8 @@ impl Plan {
         let widths = config.widths();
         let width = widths.iter().copied().max().unwrap_or(0);
         let (mut b, mut q, mut kv, mut gate, mut gx, mut scratch) = (0, 0, 0, 0, 0, 0);
-        let (mut state_floats, mut state_cells) = (0usize, 0usize);
         let mut angles = Vec::new();
         for block in &config.blocks {
-            let (floats, cells) = state_len(block, capacity)?;
-            state_floats = state_floats.checked_add(floats)?;
-            state_cells = state_cells.checked_add(cells)?;
             match block {
                 BlockConfig::Transformer(t) => {
                     let q_width = t.n_heads.checked_mul(t.head_dim)?;
@@ -119,36 +102,44 @@ impl Plan {
             gx,
             angles,
             vocab_size: config.vocab_size,
+            threads,
             scratch,
             bytes: 0,
         };
-        plan.bytes = plan.count(threads, state_floats, state_cells)?;
+        let mut counting = Memory::counting();
+        Parts::new(config, &plan, &mut counting)?;
+        plan.bytes = counting.bytes();
         Some(plan)
-    }
-
-    fn count(&self, threads: usize, state_floats: usize, state_cells: usize) -> Option<usize> {
-        let angles: usize = self.angles.iter().sum();
-        let per_token = [2 * self.width, self.q, 2 * self.kv, self.gate, self.gx, angles];
-        let mut floats = per_token.iter().sum::<usize>().checked_mul(self.batch)?;
-        floats = floats.checked_add(self.gx.checked_mul(self.slots)?)?;
-        floats = floats.checked_add(self.vocab_size.checked_mul(self.logit_rows())?)?;
-        floats = floats
-            .checked_add(state_floats.checked_mul(self.slots)?.checked_mul(2)?)? // twice: to undo
-            .checked_add(threads.checked_mul(self.scratch)?)?;
-        let batches = Activations::bytes(self.batch, self.a, self.quantized)?
-            .checked_add(Activations::bytes(self.batch, self.b, self.quantized)?)?;
-        let cell = if self.wide_cache { size_of::<[f32; LANES]>() } else { size_of::<[f16; LANES]>() };
-        // Lists of tokens, bands, segments and positions.
-        let per_token = size_of::<u32>() + size_of::<Range<usize>>() + size_of::<usize>();
-        let per_slot = size_of::<Segment>() + size_of::<(usize, usize)>() + 2 * size_of::<usize>();
-        let lists = self.batch.checked_mul(per_token)?.checked_add(self.slots.checked_mul(per_slot)?)?;
-        let caches = state_cells.checked_mul(self.slots)?.checked_mul(cell)?;
-        floats.checked_mul(4)?.checked_add(batches)?.checked_add(caches)?.checked_add(lists)
     }
 
     /// Rows of logits that are kept at a time.
     fn logit_rows(&self) -> usize {
         self.head_batch.max(self.slots)
+    }
+}
+
+/// All that is allocated for a session or a batch.
+pub(crate) struct Parts {
+    pub(crate) ws: Workspace,
+    pub(crate) state: State,
+    /// Room for the tokens of a pass,
+    pub(crate) tokens: Buffer<u32>, // [batch]
+    /// and for whose they are.
+    pub(crate) segments: Buffer<Segment>, // [slots]
+    /// For each thread.
+    pub(crate) scratch: Vec<Buffer<f32>>,
+}
+
+impl Parts {
+    /// Cuts everything from `memory`; `None` where it is too small.
+    pub(crate) fn new(config: &ModelConfig, plan: &Plan, memory: &mut Memory) -> Option<Parts> {
+        Some(Parts {
+            ws: Workspace::new(plan, memory)?,
+            state: State::new(config, plan, memory)?,
+            tokens: memory.list(&[plan.batch])?,
+            segments: memory.list(&[plan.slots])?,
+            scratch: (0..plan.threads).map(|_| memory.zeros(&[plan.scratch])).collect::<Option<_>>()?,
+        })
     }
 }
 
@@ -169,20 +160,23 @@ fn gates(block: &BlockConfig) -> usize {
 }
 
 /// Keys and values of one block, of every sequence (see [`crate::kernels::HeadCache`] for the order within a head).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Cache<C> {
-    pub(crate) k: Vec<[C; LANES]>, // [n_kv_heads][slots][capacity / 8][head_dim]
-    pub(crate) v: Vec<[C; LANES]>, // [n_kv_heads][slots][ceil(head_dim / 8)][capacity]
+    pub(crate) k: Buffer<[C; LANES]>, // [n_kv_heads][slots][capacity / 8][head_dim]
+    pub(crate) v: Buffer<[C; LANES]>, // [n_kv_heads][slots][ceil(head_dim / 8)][capacity]
     pub(crate) slots: usize,
     pub(crate) capacity: usize,
 }
 
 impl<C: CacheCell> Cache<C> {
-    fn new(t: &TransformerConfig, slots: usize, capacity: usize) -> Result<Self, Error> {
-        let mut cache = Cache { k: Vec::new(), v: Vec::new(), slots, capacity };
-        cache.k = zeros(t.n_kv_heads * slots * cache.k_unit(t.head_dim))?;
-        cache.v = zeros(t.n_kv_heads * slots * cache.v_unit(t.head_dim))?;
-        Ok(cache)
+    fn new(t: &TransformerConfig, slots: usize, capacity: usize, memory: &mut Memory) -> Option<Self> {
+        let panels = t.head_dim.div_ceil(LANES);
+        Some(Cache {
+            k: memory.zeros(&[t.n_kv_heads, slots, capacity / LANES, t.head_dim])?,
+            v: memory.zeros(&[t.n_kv_heads, slots, panels, capacity])?,
+            slots,
+            capacity,
+        })
     }
 
     /// Elements of `k` that belong to one head of one sequence.
@@ -197,12 +191,12 @@ impl<C: CacheCell> Cache<C> {
 }
 
 /// What one block remembers.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum BlockState {
     /// Output of an Elman or GRU block, `[slots, hidden]`.
-    Hidden(Vec<f32>),
+    Hidden(Buffer<f32>),
     /// Output and cell of an LSTM block, `[slots, hidden]` each.
-    Lstm { h: Vec<f32>, c: Vec<f32> },
+    Lstm { h: Buffer<f32>, c: Buffer<f32> },
     /// Keys and values of a Transformer block with f32 weights, which lose nothing.
     CacheF32(Cache<f32>),
     /// Keys and values of any other Transformer block.
@@ -221,33 +215,36 @@ impl BlockState {
 }
 
 /// What a model remembers of the tokens of every sequence so far.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct State {
     /// Tokens of each sequence.
-    pub(crate) positions: Vec<usize>, // [slots]
+    pub(crate) positions: Buffer<usize>, // [slots]
     pub(crate) blocks: Vec<BlockState>,
     /// Positions and recurrent states before the current call.
-    before: (Vec<usize>, Vec<f32>),
+    before: (Buffer<usize>, Buffer<f32>),
 }
 
 impl State {
-    pub(crate) fn new(config: &ModelConfig, plan: &Plan) -> Result<State, Error> {
-        let (slots, mut blocks) = (plan.slots, Vec::new());
+    fn new(config: &ModelConfig, plan: &Plan, memory: &mut Memory) -> Option<State> {
+        let (slots, mut blocks, mut floats) = (plan.slots, Vec::with_capacity(config.blocks.len()), 0);
         for block in &config.blocks {
+            let shape = [slots, block.recurrent().map_or(0, |cell| cell.hidden)];
+            floats += if matches!(block, BlockConfig::Lstm(_)) { 2 * shape[1] } else { shape[1] };
             blocks.push(match block {
-                BlockConfig::Rnn(rnn) => BlockState::Hidden(zeros(slots * rnn.cell.hidden)?),
-                BlockConfig::Gru(gru) => BlockState::Hidden(zeros(slots * gru.hidden)?),
-                BlockConfig::Lstm(lstm) => {
-                    BlockState::Lstm { h: zeros(slots * lstm.hidden)?, c: zeros(slots * lstm.hidden)? }
+                BlockConfig::Rnn(_) | BlockConfig::Gru(_) => BlockState::Hidden(memory.zeros(&shape)?),
+                BlockConfig::Lstm(_) => {
+                    BlockState::Lstm { h: memory.zeros(&shape)?, c: memory.zeros(&shape)? }
                 }
                 BlockConfig::Transformer(t) if plan.wide_cache => {
-                    BlockState::CacheF32(Cache::new(t, slots, plan.capacity)?)
+                    BlockState::CacheF32(Cache::new(t, slots, plan.capacity, memory)?)
                 }
-                BlockConfig::Transformer(t) => BlockState::CacheF16(Cache::new(t, slots, plan.capacity)?),
+                BlockConfig::Transformer(t) => {
+                    BlockState::CacheF16(Cache::new(t, slots, plan.capacity, memory)?)
+                }
             });
         }
-        let floats = blocks.iter_mut().flat_map(BlockState::recurrent).map(|state| state.len()).sum();
-        Ok(State { positions: zeros(slots)?, blocks, before: (zeros(slots)?, zeros(floats)?) })
+        let before = (memory.zeros(&[slots])?, memory.zeros(&[slots, floats])?);
+        Some(State { positions: memory.zeros(&[slots])?, blocks, before })
     }
 
     /// Keeps what [`State::undo`] goes back to. Caches need no copy: no position is read before it is written again.
@@ -285,46 +282,46 @@ impl State {
 
 /// Buffers of a step, reused by every block.
 pub(crate) struct Workspace {
-    pub(crate) x: Vec<f32>,           // [tokens, width]: what flows from block to block
-    pub(crate) y: Vec<f32>,           // [tokens, width]: what a block makes of it
-    pub(crate) a: Activations,        // [tokens, width]: a block's input after its norm
+    pub(crate) x: Buffer<f32>,    // [tokens, width]: what flows from block to block
+    pub(crate) y: Buffer<f32>,    // [tokens, width]: what a block makes of it
+    pub(crate) a: Activations,    // [tokens, width]: a block's input after its norm
     pub(crate) b: Activations, // [tokens, q_width | d_ff] or [slots, hidden]: what the second product reads
-    pub(crate) q: Vec<f32>,    // [tokens, n_heads * head_dim]
-    pub(crate) k: Vec<f32>,    // [tokens, n_kv_heads * head_dim]
-    pub(crate) v: Vec<f32>,    // [tokens, n_kv_heads * head_dim]
-    pub(crate) gate: Vec<f32>, // [tokens, d_ff]
-    pub(crate) gx: Vec<f32>,   // [tokens, gates * hidden]
-    pub(crate) gh: Vec<f32>,   // [slots, gates * hidden]
-    pub(crate) angles: Vec<Vec<f32>>, // per head width: [tokens, head_dim], cosines then sines
-    pub(crate) logits: Vec<f32>, // [max(head_batch, slots), vocab_size]
+    pub(crate) q: Buffer<f32>, // [tokens, n_heads * head_dim]
+    pub(crate) k: Buffer<f32>, // [tokens, n_kv_heads * head_dim]
+    pub(crate) v: Buffer<f32>, // [tokens, n_kv_heads * head_dim]
+    pub(crate) gate: Buffer<f32>, // [tokens, d_ff]
+    pub(crate) gx: Buffer<f32>, // [tokens, gates * hidden]
+    pub(crate) gh: Buffer<f32>, // [slots, gates * hidden]
+    pub(crate) angles: Vec<Buffer<f32>>, // per head width: [tokens, head_dim], cosines then sines
+    pub(crate) logits: Buffer<f32>, // [max(head_batch, slots), vocab_size]
     /// Row and slot of every token of one recurrent step.
-    pub(crate) active: Vec<(usize, usize)>, // [slots]
+    pub(crate) active: Buffer<(usize, usize)>, // [slots]
     /// Rows that attention takes together,
-    pub(crate) bands: Vec<Range<usize>>, // [tokens]
+    pub(crate) bands: Buffer<Range<usize>>, // [tokens]
     /// and the index of their segment.
-    pub(crate) owners: Vec<usize>, // [tokens]
+    pub(crate) owners: Buffer<usize>, // [tokens]
 }
 
 impl Workspace {
-    pub(crate) fn new(plan: &Plan) -> Result<Workspace, Error> {
+    fn new(plan: &Plan, memory: &mut Memory) -> Option<Workspace> {
         let n = plan.batch;
-        let angles = plan.angles.iter().map(|head_dim| zeros(n * head_dim));
-        Ok(Workspace {
-            x: zeros(n * plan.width)?,
-            y: zeros(n * plan.width)?,
-            a: Activations::new(n, plan.a, plan.quantized)?,
-            b: Activations::new(n, plan.b, plan.quantized)?,
-            q: zeros(n * plan.q)?,
-            k: zeros(n * plan.kv)?,
-            v: zeros(n * plan.kv)?,
-            gate: zeros(n * plan.gate)?,
-            gx: zeros(n * plan.gx)?,
-            gh: zeros(plan.slots * plan.gx)?,
-            angles: angles.collect::<Result<_, _>>()?,
-            logits: zeros(plan.logit_rows() * plan.vocab_size)?,
-            active: reserved(plan.slots)?,
-            bands: reserved(n)?,
-            owners: reserved(n)?,
+        let angles = plan.angles.iter().map(|head_dim| memory.zeros(&[n, *head_dim]));
+        Some(Workspace {
+            angles: angles.collect::<Option<_>>()?,
+            x: memory.zeros(&[n, plan.width])?,
+            y: memory.zeros(&[n, plan.width])?,
+            a: Activations::new(n, plan.a, plan.quantized, memory)?,
+            b: Activations::new(n, plan.b, plan.quantized, memory)?,
+            q: memory.zeros(&[n, plan.q])?,
+            k: memory.zeros(&[n, plan.kv])?,
+            v: memory.zeros(&[n, plan.kv])?,
+            gate: memory.zeros(&[n, plan.gate])?,
+            gx: memory.zeros(&[n, plan.gx])?,
+            gh: memory.zeros(&[plan.slots, plan.gx])?,
+            logits: memory.zeros(&[plan.logit_rows(), plan.vocab_size])?,
+            active: memory.list(&[plan.slots])?,
+            bands: memory.list(&[n])?,
+            owners: memory.list(&[n])?,
         })
     }
 }

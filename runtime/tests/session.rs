@@ -3,7 +3,8 @@
 mod common;
 
 use siskin::{Error, Isa, Model, Session, SessionOptions, Stage, log_prob};
-use siskin_format::DType;
+use siskin_format::config::Position;
+use siskin_format::{DType, ModelConfig};
 use std::sync::Arc;
 
 fn model(name: &str) -> Arc<Model> {
@@ -55,6 +56,18 @@ fn a_recurrent_model_has_no_limit() {
 }
 
 #[test]
+fn learned_positions_bound_a_recurrent_model_too() {
+    let (_, config) = common::models().into_iter().find(|(n, _)| *n == "gru").unwrap();
+    let config = ModelConfig { position: Position::Learned, context: 6, ..config };
+    let model = common::model(&config, DType::F16, 9);
+    let too_long = Session::new(model.clone(), &options(7)).unwrap_err();
+    assert!(matches!(too_long, Error::Context { asked: 7, max: 6 }), "{too_long}");
+    let mut session = Session::new(model, &options(6)).unwrap();
+    session.forward(&[5; 6]).unwrap();
+    assert!(matches!(session.forward(&[5]), Err(Error::ContextFull { position: 6, tokens: 1, ctx: 6 })));
+}
+
+#[test]
 fn a_context_that_the_model_does_not_have_is_refused() {
     for ctx in [0, 321, usize::MAX] {
         let found = Session::new(model("gpt"), &options(ctx)).unwrap_err();
@@ -83,6 +96,25 @@ fn a_budget_is_kept() {
     assert!(model.session_bytes(&options(16)).unwrap() < needed);
     let absurd = SessionOptions { batch: usize::MAX, ..options(320) };
     assert!(matches!(Session::new(model, &absurd).unwrap_err(), Error::OutOfMemory { .. }));
+}
+
+#[test]
+fn a_session_lives_in_the_callers_memory() {
+    for (name, config) in common::models() {
+        let model = common::model(&config, DType::Q8, 9);
+        let options = SessionOptions { threads: Some(2), ..options(64) };
+        let needed = model.session_bytes(&options).unwrap();
+        let memory = vec![0xA5; needed + 64].leak();
+        let (short, memory) = memory.split_at_mut(0);
+        assert!(matches!(Session::new_in(model.clone(), &options, short), Err(Error::Budget { max: 0, .. })));
+        let (memory, rest) = memory.split_at_mut(needed + 3);
+        let mut session = Session::new_in(model.clone(), &options, &mut memory[3..]).unwrap();
+        let mut other = Session::new(model, &options).unwrap();
+        for tokens in [&[3, 1, 4][..], &[1], &[5; 40]] {
+            assert_eq!(session.forward(tokens).unwrap(), other.forward(tokens).unwrap(), "{name}");
+        }
+        assert!(rest.iter().all(|byte| *byte == 0xA5), "{name}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which kernels serve a cache of which type.
 
+use super::memory::Zeroable;
 use super::simd::LANES;
-use super::zeroed::Zeroable;
 use super::{HeadCache, Kernels, Strip};
 use half::f16;
 

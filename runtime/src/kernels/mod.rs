@@ -15,6 +15,7 @@ mod isa;
 pub mod math;
 #[cfg(siskin_mca)]
 pub mod mca;
+pub mod memory;
 mod norm;
 pub mod panels;
 pub mod peak;
@@ -26,7 +27,6 @@ pub mod team;
 #[cfg(test)]
 mod tests;
 mod tile;
-pub mod zeroed;
 
 pub use activation::Function;
 pub use attention::{HeadCache, TILE, attend_scratch};

@@ -10,6 +10,7 @@
 //! result, since every item is computed alone.
 
 use super::affinity;
+use super::memory::Buffer;
 use super::strip::Split;
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -85,7 +86,7 @@ unsafe impl Send for Shared {}
 pub struct Team {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    scratch: Vec<f32>,
+    scratch: Buffer<f32>,
     epoch: u32,
     /// Bytes of work shared since the last long wait for a worker.
     shared_bytes: usize,
@@ -106,15 +107,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Team {
-    /// Starts `n_threads - 1` workers; each thread gets `scratch` floats. With `pins`, thread `i`, of which the caller is
-    /// the first, is bound to the CPU `pins[i]`, and so on in turn.
+    /// Starts a thread for each but the first of the scratch memories; that one is the caller's. With `pins`, thread `i`, of
+    /// which the caller is the first, is bound to the CPU `pins[i]`, and so on in turn.
     ///
     /// # Errors
-    /// What the system says when it refuses a thread, the memory or a binding; an error when `pins` names no CPU.
+    /// What the system says when it refuses a thread or a binding; an error when `pins` names no CPU.
     ///
     /// # Panics
-    /// When `n_threads` is 0 or above [`MAX_THREADS`].
-    pub fn new(n_threads: usize, scratch: usize, pins: Option<&[usize]>) -> std::io::Result<Team> {
+    /// When there are no scratch memories, or more than [`MAX_THREADS`].
+    pub fn new(scratch: Vec<Buffer<f32>>, pins: Option<&[usize]>) -> std::io::Result<Team> {
+        let n_threads = scratch.len();
         assert!((1..=MAX_THREADS).contains(&n_threads), "a team of {n_threads}");
         // SAFETY: it does nothing.
         unsafe fn nothing(_: *const (), _: Range<usize>, _: &mut [f32]) {}
@@ -129,10 +131,11 @@ impl Team {
             done: Default::default(),
             panic: Mutex::new(None),
         });
+        let mut scratch = scratch.into_iter();
         let mut team = Team {
             shared,
             workers: Vec::new(),
-            scratch: floats(scratch)?,
+            scratch: scratch.next().expect("one for each thread"),
             epoch: 0,
             shared_bytes: 0,
             alone_bytes: 0,
@@ -143,10 +146,9 @@ impl Team {
             Some([]) => Err(std::io::Error::other("the system does not tell which cores to bind threads to")),
             Some(pins) => affinity::bind(pins[thread % pins.len()]),
         };
-        for thread in 1..n_threads {
+        for (thread, mut scratch) in (1..).zip(scratch) {
             bind(thread)?;
             let shared = team.shared.clone();
-            let mut scratch = floats(scratch)?;
             let worker = Builder::new()
                 .name(format!("siskin-{thread}"))
                 .stack_size(256 << 10)
@@ -216,13 +218,6 @@ impl Team {
             self.shared_bytes = 0;
         }
     }
-}
-
-fn floats(n: usize) -> std::io::Result<Vec<f32>> {
-    let mut v = Vec::new();
-    v.try_reserve_exact(n).map_err(|_| std::io::Error::from(std::io::ErrorKind::OutOfMemory))?;
-    v.resize(n, 0.0);
-    Ok(v)
 }
 
 /// Runs the closure behind a job's pointer.
@@ -423,13 +418,19 @@ impl std::fmt::Debug for Team {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::Memory;
     use super::super::strip::Blocks;
     use super::*;
+
+    fn team(n_threads: usize, scratch: usize) -> Team {
+        let mut memory = Memory::new(n_threads * 64 + 64).unwrap();
+        Team::new((0..n_threads).map(|_| memory.zeros(&[scratch]).unwrap()).collect(), None).unwrap()
+    }
 
     #[test]
     fn every_item_is_computed_once_over_many_jobs() {
         for n_threads in 1..=4 {
-            let mut team = Team::new(n_threads, 4, None).unwrap();
+            let mut team = team(n_threads, 4);
             for items in (0..200).chain([1000, 12345]) {
                 let mut data = vec![0u32; items];
                 team.run(items, 1 << 20, Blocks::new(&mut data, 1), |work, part| {
@@ -448,7 +449,7 @@ mod tests {
 
     #[test]
     fn workers_wake_after_a_rest() {
-        let mut team = Team::new(3, 0, None).unwrap();
+        let mut team = team(3, 0);
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(2));
             let mut data = vec![0u8; 64];
@@ -459,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_the_caller_and_the_team_survives() {
-        let mut team = Team::new(2, 0, None).unwrap();
+        let mut team = team(2, 0);
         for bad in [0, 63] {
             let mut data = vec![0u8; 64];
             let run = AssertUnwindSafe(|| {

@@ -2,6 +2,7 @@
 
 use super::rope;
 use crate::error::Error;
+use crate::kernels::memory::Buffer;
 use crate::kernels::{Blocks, CacheCell, Grid, HeadCache, Kernels, Strip, TILE};
 use crate::linear::{Linear, Vector, elements, forward_all};
 use crate::pass::{Cx, Segment, keep};
@@ -190,7 +191,12 @@ fn row_of(angles: &[f32], row: usize, head_dim: usize) -> &[f32] {
 }
 
 /// Cuts the segments in bands of at most `height` rows, and says how many positions all rows see together.
-fn cut(segments: &[Segment], height: usize, bands: &mut Vec<Range<usize>>, owners: &mut Vec<usize>) -> usize {
+fn cut(
+    segments: &[Segment],
+    height: usize,
+    bands: &mut Buffer<Range<usize>>,
+    owners: &mut Buffer<usize>,
+) -> usize {
     bands.clear();
     owners.clear();
     let mut seen = 0;
