@@ -54,6 +54,10 @@ pub struct ModelArgs {
     /// Read the file into memory instead of mapping it
     #[arg(long)]
     pub no_mmap: bool,
+
+    /// Most memory to take, such as 512M, beside the mapped file; more is refused before it is taken
+    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    pub max_memory: Option<usize>,
 }
 
 /// How a session is made.

@@ -1,6 +1,7 @@
 //! From arguments to models and sessions.
 
 use crate::args::{ModelArgs, SessionArgs};
+use crate::memory;
 use crate::out::{Failure, note};
 use siskin::{Model, Session, SessionOptions, Tokenizer};
 use siskin_format::{Error, File, OpenOptions};
@@ -18,6 +19,7 @@ pub fn file(path: &Path, mmap: bool) -> Result<File, Failure> {
 /// Opens the model and its tokenizer.
 pub fn model(args: &ModelArgs) -> Result<(Arc<Model>, Arc<Tokenizer>), Failure> {
     siskin::isa_name()?; // a wrong SISKIN_ISA is said before anything else is done
+    memory::check_file(args)?;
     let model = model_of(file(&args.model, !args.no_mmap)?, &args.model)?;
     let tokenizer = Tokenizer::from_vocab(model.file().vocab())
         .map_err(|error| Failure::Failed(format!("{}: {error}", args.model.display())))?;
@@ -31,27 +33,16 @@ pub fn model_of(file: File, path: &Path) -> Result<Arc<Model>, Failure> {
 }
 
 /// A session, if the machine has the memory for it.
-pub fn session(model: &Arc<Model>, args: &SessionArgs) -> Result<Session, Failure> {
+pub fn session(model: &Arc<Model>, file: &ModelArgs, args: &SessionArgs) -> Result<Session, Failure> {
     if args.ctx.is_some() && !model.config().is_bounded() {
-        note("note: --ctx is ignored, a recurrent model has no limit");
+        note("note: --ctx is ignored, this model has no limit");
     }
     let options = SessionOptions {
         ctx: args.ctx,
         threads: args.threads,
         pin: args.pin,
-        max_bytes: available_memory(),
+        max_bytes: memory::for_session(file),
         ..SessionOptions::default()
     };
     Ok(Session::new(model.clone(), &options)?)
-}
-
-/// Bytes that this process may still take before the system runs short: Linux's own estimate, or the limit of the
-/// control group if that is lower. `None` where neither can be read.
-pub fn available_memory() -> Option<usize> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: usize = line.split_whitespace().next()?.parse().ok()?;
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(usize::MAX);
-    Some(kilobytes.saturating_mul(1024).min(limit))
 }

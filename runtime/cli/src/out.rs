@@ -43,7 +43,7 @@ impl From<siskin::Error> for Failure {
                 "--ctx {asked} is more than the model's context of {max} positions: ask for at most {max}"
             )),
             siskin::Error::Budget { needed, max } => Failure::Failed(format!(
-                "the session needs {}, but {} are free: choose a smaller --ctx",
+                "the session needs {}, but {} are left for it: choose a smaller --ctx",
                 crate::units::bytes(needed as u64),
                 crate::units::bytes(max as u64)
             )),

@@ -14,7 +14,7 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let seed = seed(&args.sampler);
     let options = generate_options(&args.sampler, seed)?;
     let (model, tokenizer) = open::model(&args.model)?;
-    let session = open::session(&model, &args.session)?;
+    let session = open::session(&model, &args.model, &args.session)?;
     let room = session.context();
     let mut generator = Generator::new(session, tokenizer, &options)?;
     let mut out = Out::new();

@@ -82,7 +82,7 @@ pub fn measure(
 ) -> Result<Measured, Failure> {
     let source = Source::open(&text.text)?;
     let (model, tokenizer) = open::model(model_args)?;
-    let mut scorer = Scorer::with_session(open::session(&model, session)?);
+    let mut scorer = Scorer::with_session(open::session(&model, model_args, session)?);
     let mut evaluation = Evaluation::default();
     let (mut first, mut seen, mut told) = (None, 0u64, Ok(()));
     let mut tell = |id: u32, log_prob: Option<f64>, told: &mut Result<(), Failure>| {

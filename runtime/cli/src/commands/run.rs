@@ -18,7 +18,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompt = read_prompt(args)?;
     let (model, tokenizer) = open::model(&args.model)?;
     let tokens = encode_prompt(&tokenizer, &prompt)?;
-    let session = open::session(&model, &args.session)?;
+    let session = open::session(&model, &args.model, &args.session)?;
     let mut generator = Generator::new(session, tokenizer, &options)?;
     let opened = started.elapsed();
 

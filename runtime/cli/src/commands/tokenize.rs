@@ -1,6 +1,7 @@
 //! `siskin tokenize`: text to ids, and back.
 
 use crate::args::TokenizeArgs;
+use crate::memory;
 use crate::open;
 use crate::out::{Failure, Out, next};
 use crate::text::{MAX_PROMPT, Source};
@@ -12,6 +13,7 @@ use std::io::{BufRead, BufReader, Read};
 /// Prints the ids of each line, or the text of each line of ids.
 pub fn tokenize(args: &TokenizeArgs) -> Result<(), Failure> {
     let source = Source::open(&args.text.text)?;
+    memory::check_file(&args.model)?;
     let file = open::file(&args.model.model, !args.model.no_mmap)?;
     let tokenizer = Tokenizer::from_vocab(file.vocab()).map_err(Failure::failed)?;
     let mut encoder = tokenizer.encoder();

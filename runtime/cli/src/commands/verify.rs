@@ -1,10 +1,12 @@
 //! `siskin verify`: is this file whole, and does it do here what it did where it was made?
 
 use crate::args::VerifyArgs;
+use crate::memory;
 use crate::open;
 use crate::out::{Failure, Out, next};
 use crate::units;
 use serde_json::json;
+use siskin::SessionOptions;
 use siskin::replay::{self, Outcome};
 use siskin_format::header::Section;
 use siskin_format::{Error, File};
@@ -19,6 +21,7 @@ struct Check {
 pub fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     siskin::isa_name()?;
     let path = &args.model.model;
+    memory::check_file(&args.model)?;
     let file = open::file(path, !args.model.no_mmap)?;
     let mut out = Out::new();
     let mut checks = Vec::new();
@@ -37,6 +40,10 @@ pub fn verify(args: &VerifyArgs) -> Result<(), Failure> {
         done(check)?;
     }
     let model = open::model_of(file, path)?;
+    if !model.file().receipt().golden.is_empty() {
+        let options = SessionOptions { threads: args.threads, ..SessionOptions::default() };
+        memory::check_session(&args.model, model.session_bytes(&options)?)?;
+    }
     for (index, golden) in model.file().receipt().golden.iter().enumerate() {
         let run = units::plural(golden.n_tokens, "token");
         let prompt = units::plural(golden.prompt.len() as u64, "token");

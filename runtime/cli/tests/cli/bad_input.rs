@@ -271,3 +271,33 @@ fn chat_goes_on_after_a_bad_line_and_reports_it_at_the_end() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_memory_limit_is_kept_before_anything_is_taken() {
+    let dir = Dir::new();
+    let model = dir.gpt();
+    let with = |limit: &str, more: &[&str]| {
+        siskin()
+            .args(["run", "-n", "1"])
+            .arg(&model)
+            .args(["--max-memory", limit])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let small = line(&with("10k", &[]), 1);
+    assert!(small.contains("the session needs") && small.contains("choose a smaller --ctx"), "{small}");
+    let file = line(&with("10k", &["--no-mmap"]), 1);
+    assert!(file.contains("--max-memory") && file.contains("leave --no-mmap out"), "{file}");
+    for wrong in ["0", "half", "5 GB"] {
+        let output = with(wrong, &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(2) && stderr.contains("expected a size such as 512M"),
+            "{stderr}"
+        );
+    }
+    assert!(with("1G", &[]).status.success() && with("1G", &["--no-mmap"]).status.success());
+    let verify = siskin().arg("verify").arg(&model).args(["--max-memory", "10k"]).output().unwrap();
+    assert!(line(&verify, 1).contains("the session needs"));
+}

@@ -2,7 +2,7 @@
 
 use super::median;
 use crate::args::BenchArgs;
-use crate::open;
+use crate::memory;
 use crate::out::{Failure, Out, Progress, next};
 use crate::units;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const CACHED: [u64; 3] = [12 << 20, 4 << 20, 256 << 10];
 pub fn for_reading(isa: Isa, bytes: u64) -> Option<Machine> {
     let bytes = bytes.min(MEMORY) as usize;
     // Never what makes the system run out.
-    let free = open::available_memory().is_none_or(|free| bytes < free / 4);
+    let free = memory::available().is_none_or(|free| bytes < free / 4);
     if free { Machine::new(isa, bytes).ok() } else { None }
 }
 

@@ -31,7 +31,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         return burn::until_told();
     }
     let Some(path) = &args.model else { return machine::machine(args) };
-    let model = ModelArgs { model: path.clone(), no_mmap: args.no_mmap };
+    let model = ModelArgs { model: path.clone(), no_mmap: args.no_mmap, max_memory: None };
     let figures = measure(args, &model)?;
     let mut out = Out::new();
     match args.json {
@@ -49,8 +49,8 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
 /// Prompt, generation, start, memory, and the machine's limits beside them; medians of the repetitions.
 fn measure(args: &BenchArgs, model_args: &ModelArgs) -> Result<Figures, Failure> {
     let (model, _) = open::model(model_args)?;
-    let mut session =
-        open::session(&model, &SessionArgs { threads: args.threads, pin: args.pin, ctx: None })?;
+    let session_args = SessionArgs { threads: args.threads, pin: args.pin, ctx: None };
+    let mut session = open::session(&model, model_args, &session_args)?;
     let (n_prompt, n_gen) = lengths(args, session.context())?;
     let prompt = prompt(model.config().vocab_size, n_prompt);
     let cost = Cost::of(&model);
