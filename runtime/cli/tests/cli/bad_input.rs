@@ -298,6 +298,7 @@ fn a_memory_limit_is_kept_before_anything_is_taken() {
         );
     }
     assert!(with("1G", &[]).status.success() && with("1G", &["--no-mmap"]).status.success());
+    crate::verify::add_goldens(&model);
     let verify = siskin().arg("verify").arg(&model).args(["--max-memory", "10k"]).output().unwrap();
     assert!(line(&verify, 1).contains("the session needs"));
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Adds two golden runs to a file.
-fn add_goldens(path: &Path) {
+pub fn add_goldens(path: &Path) {
     let model = Arc::new(Model::open(path).unwrap());
     let mut receipt = model.file().receipt().clone();
     receipt.golden = [&[1, 2, 3][..], &[5]].map(|prompt| replay::record(&model, prompt, 20).unwrap()).into();
