@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help check fmt clippy test doc isa aarch64 arm mca pi pi32 size
+.PHONY: lib help check fmt clippy test doc isa aarch64 arm mca pi pi32 size
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -43,6 +43,14 @@ pi: ## target/pi/siskin for 64-bit systems: Raspberry Pi 3, 4, 5, Zero 2 W
 
 pi32: ## target/pi32/siskin for 32-bit systems: Raspberry Pi 2 and later
 	bash .ci/cross pi32
+
+# cargo-c makes the same with version, soname and pkg-config: see runtime/ffi.
+lib: ## target/lib: libsiskin.a, libsiskin.so and siskin.h
+	$(CARGO) rustc --profile dist -p siskin-ffi --lib --features capi --crate-type staticlib --crate-type cdylib \
+		-- -C link-arg=-Wl,-soname,libsiskin.so.0
+	@cd $${CARGO_TARGET_DIR:-target} && mkdir -p lib && ln -sf libsiskin.so.0 lib/libsiskin.so && \
+		cp dist/libsiskin_ffi.a lib/libsiskin.a && cp dist/libsiskin_ffi.so lib/libsiskin.so.0
+	@cp runtime/ffi/include/siskin.h $${CARGO_TARGET_DIR:-target}/lib/
 
 # What a device gets.
 size: ## the stripped siskin is at most 2 MB

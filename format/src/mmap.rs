@@ -18,6 +18,8 @@ pub(crate) enum Data {
     Aligned(AlignedBytes),
     /// A vector that happens to be aligned already.
     Vec(Vec<u8>),
+    /// Memory that outlives everything.
+    Static(&'static [u8]),
 }
 
 impl Deref for Data {
@@ -28,6 +30,7 @@ impl Deref for Data {
             Data::Mapped(map) => map,
             Data::Aligned(bytes) => bytes,
             Data::Vec(bytes) => bytes,
+            Data::Static(bytes) => bytes,
         }
     }
 }
@@ -40,6 +43,15 @@ impl Data {
         }
         let len = bytes.len() as u64;
         AlignedBytes::copy_of(&bytes).map(Data::Aligned).ok_or(Error::TooLarge { len })
+    }
+
+    /// Uses bytes where they are, copying them when they are not aligned.
+    pub(crate) fn from_static(bytes: &'static [u8]) -> Result<Data, Error> {
+        if bytes.as_ptr().addr().is_multiple_of(ALIGN) {
+            return Ok(Data::Static(bytes));
+        }
+        let len = bytes.len() as u64;
+        AlignedBytes::copy_of(bytes).map(Data::Aligned).ok_or(Error::TooLarge { len })
     }
 
     /// Maps the file, or reads it when `map` is off. `check` sees its first bytes before anything of the file's
@@ -147,6 +159,17 @@ mod tests {
         assert!(matches!(addressable(5 << 30, i32::MAX as u64), Err(Error::TooLarge { len: 5_368_709_120 })));
         assert_eq!(addressable(1 << 30, i32::MAX as u64).unwrap(), 1 << 30);
         assert!(addressable(u64::MAX, isize::MAX as u64).is_err());
+    }
+
+    #[test]
+    fn static_bytes_stay_where_they_are() {
+        #[repr(align(64))]
+        struct Bytes([u8; 256]);
+        static BYTES: Bytes = Bytes([7; 256]);
+        assert_eq!(Data::from_static(&BYTES.0).unwrap().as_ptr(), BYTES.0.as_ptr());
+        let copied = Data::from_static(&BYTES.0[1..]).unwrap();
+        assert!(copied.as_ptr().addr().is_multiple_of(ALIGN));
+        assert_eq!(*copied, BYTES.0[1..]);
     }
 
     #[test]

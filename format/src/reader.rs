@@ -72,6 +72,16 @@ impl File {
         File::parse(Data::from_vec(bytes)?)
     }
 
+    /// Opens a file that is linked into the program, or lies in memory for as long as the program runs. It is not copied,
+    /// unless it does not start at a multiple of 64.
+    ///
+    /// # Errors
+    /// As [`File::open`].
+    pub fn from_static(bytes: &'static [u8]) -> Result<File, Error> {
+        header::check_start(bytes, bytes.len() as u64)?;
+        File::parse(Data::from_static(bytes)?)
+    }
+
     fn parse(data: Data) -> Result<File, Error> {
         let layout = Layout::read(&data)?;
         let section = |section: Section| -> Result<&[u8], Error> {

@@ -3,9 +3,10 @@
 //! A [`Generator`] joins a session, a sampler, stop strings and UTF-8-safe streaming. It keeps its session between
 //! runs, so a conversation goes on where it stood.
 
+use crate::activations::reserved;
 use crate::error::Error;
 use crate::sampler::{Sampler, SamplerOptions};
-use crate::session::Session;
+use crate::session::{Session, log_prob};
 use crate::stop::StopMatcher;
 use crate::stream::Utf8Stream;
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -89,30 +90,35 @@ pub fn start_token(tokenizer: &Tokenizer) -> u32 {
     chosen.unwrap_or(0)
 }
 
-/// Generates text with one session. Between [`Generator::start`] and the end of the text nothing is allocated
-/// beyond the piece of text at hand.
+/// Generates text with one session. Between [`Generator::start`] and the end of the text nothing is allocated.
 #[derive(Debug)]
 pub struct Generator {
-    session: Session,
+    pub(crate) session: Session,
     tokenizer: Arc<Tokenizer>,
-    sampler: Sampler,
-    stops: StopMatcher,
-    utf8: Utf8Stream,
+    pub(crate) sampler: Sampler,
+    pub(crate) stops: StopMatcher,
+    pub(crate) utf8: Utf8Stream,
     bytes: Vec<u8>,
     text: String,
-    sampled: Option<u32>, // chosen, not shown yet
-    pending: Option<u32>, // shown, not fed to the model yet
-    token: Option<u32>,   // of the last piece
-    left: usize,
-    n_tokens: usize,
-    stop: Option<Stop>,
+    pub(crate) progress: Progress,
+}
+
+/// How far a text is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) begun: bool,          // by `start`, and nothing else was fed since
+    pub(crate) pending: Option<u32>, // shown, not fed to the model yet
+    pub(crate) token: Option<u32>,   // of the last piece
+    pub(crate) left: usize,
+    pub(crate) n_tokens: usize,
+    pub(crate) stop: Option<Stop>,
 }
 
 impl Generator {
     /// A generator that begins where `session` stands.
     ///
     /// # Errors
-    /// [`Error::Sampler`] and [`Error::Stop`] for options that make no sense.
+    /// [`Error::Sampler`] and [`Error::Stop`] for options that make no sense, [`Error::OutOfMemory`].
     ///
     /// # Panics
     /// When the tokenizer is not that of the session's model: another number of tokens.
@@ -123,86 +129,163 @@ impl Generator {
     ) -> Result<Generator, Error> {
         let vocab_size = session.model().config().vocab_size;
         assert_eq!(tokenizer.vocab_size(), vocab_size, "tokens of tokenizer and model");
-        let mut sampler = options.sampler.clone();
-        let special = tokenizer.vocab().special();
-        if let Some(pad) = special.pad.filter(|pad| special.eos != Some(*pad)) {
-            sampler.logit_bias.push((pad, f32::NEG_INFINITY)); // padding is never generated
-        }
-        Ok(Generator {
-            sampler: Sampler::new(sampler, vocab_size)?,
+        let mut generator = Generator {
+            sampler: Sampler::new(sampler_options(&tokenizer, &options.sampler)?, vocab_size)?,
             stops: StopMatcher::new(&options.stop)?,
             utf8: Utf8Stream::new(),
-            bytes: Vec::with_capacity(64),
-            text: String::with_capacity(64),
-            sampled: None,
-            pending: None,
-            token: None,
-            left: 0,
-            n_tokens: 0,
-            stop: None,
+            bytes: Vec::new(),
+            text: String::new(),
+            progress: Progress::default(),
             session,
             tokenizer,
-        })
+        };
+        generator.make_room(generator.stops.longest())?;
+        Ok(generator)
+    }
+
+    /// Chooses tokens by other options from now on: random numbers from their seed, an empty history for penalties. A text
+    /// that is under way ends; the next goes on from what the session holds.
+    ///
+    /// # Errors
+    /// As [`Generator::new`]; the generator is then unchanged.
+    pub fn set_options(&mut self, options: &GenerateOptions) -> Result<(), Error> {
+        let stops = StopMatcher::new(&options.stop)?;
+        self.make_room(stops.longest())?;
+        self.sampler.set_options(sampler_options(&self.tokenizer, &options.sampler)?)?;
+        self.stops = stops;
+        self.end_text();
+        Ok(())
+    }
+
+    /// Makes room for the longest piece of text, so that no step allocates: a token and what was held back, each byte of
+    /// which may become U+FFFD.
+    pub(crate) fn make_room(&mut self, longest_stop: usize) -> Result<(), Error> {
+        let bytes = self.tokenizer.longest_token() + longest_stop;
+        let text = 3 * (bytes + size_of::<Utf8Stream>());
+        self.bytes.clear();
+        self.text.clear();
+        self.bytes.try_reserve(bytes).map_err(|_| Error::OutOfMemory { bytes })?;
+        self.text.try_reserve(text).map_err(|_| Error::OutOfMemory { bytes: text })
     }
 
     /// Feeds `prompt` and begins a text of at most `max_tokens` tokens. It goes on from what the session holds;
-    /// after an earlier text `prompt` may be empty.
+    /// after an earlier text or [`Generator::feed`] `prompt` may be empty.
     ///
     /// # Errors
-    /// [`Error::NoTokens`], [`Error::Token`] and [`Error::ContextFull`] as [`Session::forward`]; the generator then
-    /// stands where it stood. [`Error::Sampler`] when the logits allow no token.
+    /// [`Error::NoTokens`], [`Error::Token`], [`Error::ContextFull`] and [`Error::Cancelled`] as [`Session::forward`];
+    /// [`Error::OutOfMemory`]. The generator then stands where it stood.
     pub fn start(&mut self, prompt: &[u32], max_tokens: usize) -> Result<(), Error> {
-        let logits = match self.pending {
-            None => self.session.forward(prompt)?,
-            Some(last) => {
-                let joined: Vec<u32> = std::iter::once(last).chain(prompt.iter().copied()).collect();
-                self.session.forward(&joined)?
+        self.feed(prompt)?;
+        let stop = (max_tokens == 0).then_some(Stop::MaxTokens);
+        self.progress = Progress { begun: true, left: max_tokens, stop, ..Progress::default() };
+        Ok(())
+    }
+
+    /// Feeds tokens, after the last one of a text under way, which ends. Penalties count them. Without tokens it only feeds
+    /// that last one.
+    ///
+    /// # Errors
+    /// As [`Generator::start`].
+    pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        match self.progress.pending {
+            None if tokens.is_empty() && self.session.logits().is_some() => {}
+            None => {
+                self.session.forward(tokens)?;
             }
-        };
-        for &token in prompt {
+            Some(last) => {
+                let mut joined = reserved(tokens.len() + 1)?;
+                joined.push(last);
+                joined.extend_from_slice(tokens);
+                self.session.forward(&joined)?;
+            }
+        }
+        for &token in tokens {
             self.sampler.accept(token);
         }
-        self.pending = None;
-        self.sampled = None;
-        self.stops.flush(&mut self.bytes);
-        self.utf8 = Utf8Stream::new();
-        (self.left, self.n_tokens, self.stop) = (max_tokens, 0, None);
-        match max_tokens {
-            0 => self.stop = Some(Stop::MaxTokens),
-            _ => self.sampled = Some(self.sampler.sample(logits)?),
-        }
+        self.end_text();
+        self.progress.pending = None;
         Ok(())
+    }
+
+    /// Feeds tokens as [`Generator::feed`] does and calls `f(i, log_prob)` with the log-probability of each, after all before
+    /// it; not for the first token of an empty session, which nothing predicts.
+    ///
+    /// # Errors
+    /// As [`Generator::start`]; `f` may have been called then.
+    pub fn score(&mut self, tokens: &[u32], mut f: impl FnMut(usize, f64)) -> Result<(), Error> {
+        let vocab_size = self.tokenizer.vocab_size();
+        let Some(&first) = tokens.first() else { return Err(Error::NoTokens) };
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            return Err(Error::Token { token, vocab_size });
+        }
+        let last = self.progress.pending;
+        let n = tokens.len() + usize::from(last.is_some());
+        if let Some(ctx) = self.session.context().filter(|_| self.session.remaining() < Some(n)) {
+            return Err(Error::ContextFull { position: self.session.position(), tokens: n, ctx });
+        }
+        if last.is_some() {
+            self.session.forward(last.as_slice())?;
+            self.progress.pending = None;
+        }
+        if let Some(logits) = self.session.logits() {
+            f(0, log_prob(logits, first as usize));
+        }
+        self.session.forward_each(tokens, |i, logits| {
+            if let Some(&next) = tokens.get(i + 1) {
+                f(i + 1, log_prob(logits, next as usize));
+            }
+        })?;
+        for &token in tokens {
+            self.sampler.accept(token);
+        }
+        self.end_text();
+        Ok(())
+    }
+
+    /// Chooses a token by the logits that follow all that was fed, and the last token of a text under way. It is neither fed
+    /// nor counted by penalties before it is fed.
+    ///
+    /// # Errors
+    /// [`Error::NoTokens`] when nothing was fed, [`Error::Sampler`] when the logits allow no token, and those of feeding.
+    pub fn sample(&mut self) -> Result<u32, Error> {
+        self.feed(&[])?;
+        let logits = self.session.logits().ok_or(Error::NoTokens)?;
+        Ok(self.sampler.choose(logits)?)
     }
 
     /// Generates one token and returns the text that it completes: empty while a character or what may be a stop
     /// string is not complete. `None` at the end; [`Generator::stop`] then says why.
     ///
     /// # Errors
-    /// [`Error::NoTokens`] before [`Generator::start`]; [`Error::Sampler`] when the logits allow no token.
+    /// [`Error::NoTokens`] when no text was begun, [`Error::Sampler`] when the logits allow no token,
+    /// [`Error::Cancelled`]. The text can go on after the last two.
     pub fn next_piece(&mut self) -> Result<Option<&str>, Error> {
         self.text.clear();
         self.bytes.clear();
-        self.token = None;
-        if self.stop.is_some() {
+        self.progress.token = None;
+        if !self.progress.begun {
+            return Err(Error::NoTokens);
+        }
+        if self.progress.stop.is_some() {
             return Ok(None);
         }
         let Some(token) = self.next_token()? else {
             self.end(Stop::ContextFull);
             return Ok(Some(self.text.as_str()).filter(|text| !text.is_empty()));
         };
+        self.progress.pending = Some(token);
         if self.tokenizer.vocab().special().eos == Some(token) {
-            self.pending = Some(token);
             self.end(Stop::EndOfText);
             return Ok(Some(self.text.as_str()).filter(|text| !text.is_empty()));
         }
-        (self.pending, self.token) = (Some(token), Some(token));
-        self.left -= 1;
-        self.n_tokens += 1;
+        self.progress.token = Some(token);
+        self.progress.left -= 1;
+        self.progress.n_tokens += 1;
         let found = self.stops.push(self.tokenizer.token_bytes(token), &mut self.bytes);
         self.utf8.push(&self.bytes, &mut self.text);
         match found {
             Some(index) => self.end(Stop::StopString(index)),
-            None if self.left == 0 => self.end(Stop::MaxTokens),
+            None if self.progress.left == 0 => self.end(Stop::MaxTokens),
             None => {}
         }
         Ok(Some(&self.text))
@@ -210,15 +293,14 @@ impl Generator {
 
     /// Feeds what was shown last and samples; `None` when there is no room for it.
     fn next_token(&mut self) -> Result<Option<u32>, Error> {
-        if let Some(token) = self.sampled.take() {
-            return Ok(Some(token));
+        if let Some(last) = self.progress.pending {
+            if self.session.remaining() == Some(0) {
+                return Ok(None);
+            }
+            self.session.forward(&[last])?;
+            self.progress.pending = None;
         }
-        let Some(last) = self.pending else { return Err(Error::NoTokens) };
-        if self.session.remaining() == Some(0) {
-            return Ok(None);
-        }
-        let logits = self.session.forward(&[last])?;
-        self.pending = None;
+        let logits = self.session.logits().ok_or(Error::NoTokens)?;
         Ok(Some(self.sampler.sample(logits)?))
     }
 
@@ -228,22 +310,35 @@ impl Generator {
         self.stops.flush(&mut self.bytes);
         self.utf8.push(&self.bytes, &mut self.text);
         self.utf8.flush(&mut self.text);
-        self.stop = Some(stop);
+        self.progress.stop = Some(stop);
+    }
+
+    /// Gives the text up, and what was held back of it.
+    fn end_text(&mut self) {
+        self.bytes.clear();
+        self.stops.flush(&mut self.bytes);
+        self.utf8 = Utf8Stream::new();
+        self.progress = Progress { pending: self.progress.pending, ..Progress::default() };
+    }
+
+    /// Whether a text was begun and nothing else was fed since: [`Generator::next_piece`] has something to say.
+    pub fn has_begun(&self) -> bool {
+        self.progress.begun
     }
 
     /// Why the text ended; `None` while it goes on.
     pub fn stop(&self) -> Option<Stop> {
-        self.stop
+        self.progress.stop
     }
 
     /// The token of the last piece; `None` when the piece is only what had been held back.
     pub fn token(&self) -> Option<u32> {
-        self.token
+        self.progress.token
     }
 
     /// Tokens generated since [`Generator::start`], the end token not counted.
     pub fn n_tokens(&self) -> usize {
-        self.n_tokens
+        self.progress.n_tokens
     }
 
     /// The session.
@@ -252,7 +347,7 @@ impl Generator {
     }
 
     /// The tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
     }
 
@@ -260,11 +355,19 @@ impl Generator {
     pub fn reset(&mut self) {
         self.session.reset();
         self.sampler.reset();
-        self.stops.flush(&mut self.bytes);
-        self.utf8 = Utf8Stream::new();
-        (self.sampled, self.pending, self.token) = (None, None, None);
-        (self.left, self.n_tokens, self.stop) = (0, 0, None);
+        self.end_text();
+        self.progress.pending = None;
     }
+}
+
+/// The sampler's options, with the padding token banned, which is never to be generated.
+fn sampler_options(tokenizer: &Tokenizer, options: &SamplerOptions) -> Result<SamplerOptions, Error> {
+    let special = tokenizer.vocab().special();
+    let pad = special.pad.filter(|pad| special.eos != Some(*pad));
+    let mut logit_bias = reserved(options.logit_bias.len() + 1)?;
+    logit_bias.extend_from_slice(&options.logit_bias);
+    logit_bias.extend(pad.map(|pad| (pad, f32::NEG_INFINITY)));
+    Ok(SamplerOptions { logit_bias, ..options.without_bias() })
 }
 
 #[cfg(test)]

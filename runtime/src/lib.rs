@@ -21,6 +21,7 @@ pub mod model;
 mod pass;
 pub mod profile;
 pub mod replay;
+mod resume;
 pub mod sampler;
 mod saved;
 pub mod session;

@@ -28,6 +28,7 @@ pub use rng::Rng;
 
 use crate::kernels::{Isa, Kernels};
 use filter::Candidates;
+pub(crate) use penalty::History;
 use penalty::Penalties;
 
 /// Draws tokens by [`SamplerOptions`] and remembers what its penalties need.
@@ -38,6 +39,13 @@ pub struct Sampler {
     penalties: Penalties,
     candidates: Candidates,
     vocab_size: usize,
+}
+
+/// A sampler's state of its own, see [`Sampler::prepared`].
+pub(crate) struct Prepared {
+    options: SamplerOptions,
+    rng: Rng,
+    penalties: Penalties,
 }
 
 impl Sampler {
@@ -60,7 +68,7 @@ impl Sampler {
         options.check(vocab_size)?;
         Ok(Sampler {
             rng: Rng::new(options.seed),
-            penalties: Penalties::new(&options, vocab_size),
+            penalties: Penalties::new(&options, vocab_size)?,
             candidates: Candidates::new(vocab_size, kernels),
             options,
             vocab_size,
@@ -70,6 +78,51 @@ impl Sampler {
     /// The options in use.
     pub fn options(&self) -> &SamplerOptions {
         &self.options
+    }
+
+    /// Begins anew with other options.
+    ///
+    /// # Errors
+    /// As [`Sampler::new`]; the sampler is then unchanged.
+    pub fn set_options(&mut self, options: SamplerOptions) -> Result<(), SamplerError> {
+        options.check(self.vocab_size)?;
+        self.penalties = Penalties::new(&options, self.vocab_size)?;
+        self.rng = Rng::new(options.seed);
+        self.options = options;
+        Ok(())
+    }
+
+    /// The random numbers.
+    pub(crate) fn rng(&self) -> &Rng {
+        &self.rng
+    }
+
+    /// The history that penalties look at.
+    pub(crate) fn history(&self) -> History<'_> {
+        self.penalties.history()
+    }
+
+    /// What [`resume`](Self::resume) goes on from: saved options, random numbers and history. `None` is the error of a history
+    /// that such options cannot have had.
+    pub(crate) fn prepared(
+        &self,
+        options: SamplerOptions,
+        rng: Rng,
+        history: impl Iterator<Item = (u32, u32)>,
+    ) -> Result<Prepared, Option<SamplerError>> {
+        options.check(self.vocab_size)?;
+        let mut penalties = Penalties::new(&options, self.vocab_size)?;
+        for (token, count) in history {
+            if token as usize >= self.vocab_size || !penalties.restore(token, count) {
+                return Err(None);
+            }
+        }
+        Ok(Prepared { options, rng, penalties })
+    }
+
+    /// Goes on as another sampler would have.
+    pub(crate) fn resume(&mut self, prepared: Prepared) {
+        Prepared { options: self.options, rng: self.rng, penalties: self.penalties } = prepared;
     }
 
     /// Chooses the next token and adds it to the history.
@@ -82,15 +135,26 @@ impl Sampler {
     /// # Panics
     /// If there are not `vocab_size` logits.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32, SamplerError> {
-        let token = if self.options.temperature == 0.0 {
-            self.adjust(logits);
-            self.candidates.greatest().ok_or(SamplerError::NoCandidate)?
-        } else {
-            self.distribution(logits)?;
-            self.candidates.draw(self.rng.uniform())
-        };
+        let token = self.choose(logits)?;
         self.accept(token);
         Ok(token)
+    }
+
+    /// Chooses the next token, which [`accept`](Self::accept) adds to the history.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample).
+    ///
+    /// # Panics
+    /// If there are not `vocab_size` logits.
+    pub fn choose(&mut self, logits: &[f32]) -> Result<u32, SamplerError> {
+        if self.options.temperature == 0.0 {
+            self.adjust(logits);
+            self.candidates.greatest().ok_or(SamplerError::NoCandidate)
+        } else {
+            self.distribution(logits)?;
+            Ok(self.candidates.draw(self.rng.uniform()))
+        }
     }
 
     /// Adds a token to the history that penalties look at: those of the prompt. [`sample`](Self::sample) adds its own.

@@ -11,6 +11,8 @@ pub enum StopError {
         /// Its length in bytes.
         len: usize,
     },
+    /// The system has no memory for them.
+    OutOfMemory,
 }
 
 impl std::fmt::Display for StopError {
@@ -19,6 +21,9 @@ impl std::fmt::Display for StopError {
             StopError::Empty => f.write_str("a stop string is empty: give at least one character"),
             StopError::TooLong { len } => {
                 write!(f, "a stop string has {len} bytes, expected at most {MAX_STOP_LEN}")
+            }
+            StopError::OutOfMemory => {
+                f.write_str("the system has no memory for the stop strings; give fewer")
             }
         }
     }
@@ -49,11 +54,35 @@ impl StopMatcher {
     /// A matcher for the given strings; without any it passes everything on.
     ///
     /// # Errors
-    /// An empty or over-long string.
+    /// An empty or over-long string, and no memory.
     pub fn new<S: AsRef<[u8]>>(stops: &[S]) -> Result<StopMatcher, StopError> {
-        let stops = stops.iter().map(|s| Automaton::new(s.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        let longest = stops.iter().map(|s| s.pattern.len()).max().unwrap_or(0);
-        Ok(StopMatcher { stops, held: Vec::with_capacity(longest) })
+        let mut matcher = StopMatcher { stops: reserved(stops.len())?, held: Vec::new() };
+        for stop in stops {
+            matcher.stops.push(Automaton::new(stop.as_ref())?);
+        }
+        matcher.held = reserved(matcher.longest())?;
+        Ok(matcher)
+    }
+
+    /// Bytes of the longest string, and most that are held back.
+    pub fn longest(&self) -> usize {
+        self.stops.iter().map(|s| s.pattern.len()).max().unwrap_or(0)
+    }
+
+    /// The strings, in order.
+    pub(crate) fn stops(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.stops.iter().map(|stop| &stop.pattern[..])
+    }
+
+    /// Takes what [`StopMatcher::held`] told of another matcher; false when it is not what would be held back.
+    pub(crate) fn take_back(&mut self, held: &[u8]) -> bool {
+        let mut out = Vec::new(); // nothing is pushed to it, unless the answer is false
+        held.iter().all(|byte| self.push(std::slice::from_ref(byte), &mut out).is_none() && out.is_empty())
+    }
+
+    /// What is held back. A new matcher of the same strings that is given these bytes stands where this one does.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.held
     }
 
     /// Takes more bytes of the stream and appends to `out` what is certain not to belong to a stop string.
@@ -100,6 +129,12 @@ impl StopMatcher {
     }
 }
 
+fn reserved<T>(n: usize) -> Result<Vec<T>, StopError> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(n).map_err(|_| StopError::OutOfMemory)?;
+    Ok(v)
+}
+
 impl Automaton {
     fn new(pattern: &[u8]) -> Result<Automaton, StopError> {
         if pattern.is_empty() {
@@ -108,7 +143,8 @@ impl Automaton {
         if pattern.len() > MAX_STOP_LEN {
             return Err(StopError::TooLong { len: pattern.len() });
         }
-        let mut fallback = vec![0; pattern.len()];
+        let mut fallback = reserved(pattern.len())?;
+        fallback.resize(pattern.len(), 0);
         let mut len = 0;
         for i in 1..pattern.len() {
             while len > 0 && pattern[i] != pattern[len] {
@@ -117,7 +153,9 @@ impl Automaton {
             len += usize::from(pattern[i] == pattern[len]);
             fallback[i] = len;
         }
-        Ok(Automaton { pattern: pattern.to_vec(), fallback, matched: 0 })
+        let mut owned = reserved(pattern.len())?;
+        owned.extend_from_slice(pattern);
+        Ok(Automaton { pattern: owned, fallback, matched: 0 })
     }
 
     /// Takes one byte; true if the pattern is complete, after which the automaton must be reset.

@@ -50,6 +50,18 @@ impl Utf8Stream {
         text.push_str(std::str::from_utf8(bytes).unwrap_or_default());
     }
 
+    /// Takes what [`Utf8Stream::held`] told of another stream; false when it is not what would be held back.
+    pub(crate) fn take_back(&mut self, held: &[u8]) -> bool {
+        let mut text = String::new(); // nothing is pushed to it, unless the answer is false
+        self.push(held, &mut text);
+        self.held() == held
+    }
+
+    /// The beginning of a character that is held back.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.held[..self.n_held]
+    }
+
     /// Ends the stream: what was held back becomes U+FFFD.
     pub fn flush(&mut self, text: &mut String) {
         if self.n_held > 0 {

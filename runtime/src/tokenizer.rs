@@ -77,6 +77,11 @@ impl Tokenizer {
         self.vocab.len()
     }
 
+    /// Most bytes of text that a token has.
+    pub fn longest_token(&self) -> usize {
+        self.vocab.tokens().map(|(bytes, _)| bytes.len()).max().unwrap_or(0).max(REPLACEMENT.len())
+    }
+
     /// The ids of a text. No special token is added.
     ///
     /// # Errors

@@ -63,6 +63,28 @@ impl SamplerOptions {
         SamplerOptions { temperature: 0.0, ..SamplerOptions::neutral() }
     }
 
+    /// A copy with no logit bias, which allocates nothing.
+    pub(crate) fn without_bias(&self) -> SamplerOptions {
+        let &SamplerOptions {
+            temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty, ..
+        } = self;
+        let &SamplerOptions { presence_penalty, penalty_last_n, temperature_first, seed, .. } = self;
+        let logit_bias = Vec::new();
+        SamplerOptions {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty,
+            frequency_penalty,
+            presence_penalty,
+            penalty_last_n,
+            logit_bias,
+            temperature_first,
+            seed,
+        }
+    }
+
     pub(super) fn check(&self, vocab_size: usize) -> Result<(), SamplerError> {
         if vocab_size == 0 || vocab_size > u32::MAX as usize {
             return Err(SamplerError::VocabSize { found: vocab_size });
@@ -135,6 +157,11 @@ pub enum SamplerError {
     },
     /// No logit above minus infinity.
     NoCandidate,
+    /// The system has no memory of that size.
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
 }
 
 impl fmt::Display for SamplerError {
@@ -157,6 +184,9 @@ impl fmt::Display for SamplerError {
             SamplerError::NoCandidate => f.write_str(
                 "no token can be chosen: every logit is NaN or minus infinity; check the model, or the logit bias",
             ),
+            SamplerError::OutOfMemory { bytes } => {
+                write!(f, "the system has no {bytes} bytes for the sampler; look at a shorter history")
+            }
         }
     }
 }

@@ -14,6 +14,16 @@ impl Rng {
         Rng { state: std::array::from_fn(|_| split_mix(&mut mix)) }
     }
 
+    /// The generator of a state that [`Rng::state`] told; all zeros are none.
+    pub(crate) fn from_state(state: [u64; 4]) -> Option<Rng> {
+        (state != [0; 4]).then_some(Rng { state })
+    }
+
+    /// What decides the numbers to come.
+    pub(crate) fn state(&self) -> [u64; 4] {
+        self.state
+    }
+
     /// The next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         let s = &mut self.state;
