@@ -2,12 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: lib help check fmt clippy test doc isa aarch64 arm mca pi pi32 size
+.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy doc isa aarch64 arm mca size test ## everything below: what CI runs
+check: fmt clippy doc isa aarch64 arm loom mca size test ## everything below: what CI runs
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -33,6 +33,10 @@ aarch64: ## format, runtime and the logits' hashes on an emulated ARM
 arm: ## the programs for the Raspberry Pi, emulated, say what this machine's says
 	@echo "==== programs for the Raspberry Pi"
 	bash .ci/pi
+
+loom: ## the thread team, through every order in which its threads may meet
+	@echo "==== thread team"
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target}/loom $(CARGO) test --release --manifest-path tests/loom/Cargo.toml
 
 mca: ## cycles of the ARM kernels' loops by llvm-mca, against docs/arm.md
 	@echo "==== cycles on ARM"

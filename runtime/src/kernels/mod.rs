@@ -23,6 +23,7 @@ mod quantize;
 pub mod simd;
 mod softmax;
 pub mod strip;
+mod sync;
 pub mod team;
 #[cfg(test)]
 mod tests;

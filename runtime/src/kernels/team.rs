@@ -12,13 +12,12 @@
 use super::affinity;
 use super::memory::Buffer;
 use super::strip::Split;
+use super::sync::*;
 use std::any::Any;
-use std::cell::UnsafeCell;
 use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
 
 /// Most threads of a team.
@@ -127,8 +126,8 @@ impl Team {
             },
             cursors: (0..n_threads).map(|_| AtomicUsize::new(0)).collect(),
             sleepers: AtomicU32::new(0),
-            idle: Default::default(),
-            done: Default::default(),
+            idle: (Mutex::new(()), Condvar::new()),
+            done: (Mutex::new(()), Condvar::new()),
             panic: Mutex::new(None),
         });
         let mut scratch = scratch.into_iter();
@@ -261,14 +260,15 @@ impl Shared {
     /// The gate must be closed and empty.
     unsafe fn announce(&self, epoch: u32, job: Job) {
         // SAFETY: nobody is inside the gate, so nobody reads the job.
-        unsafe { *self.board.job.get() = job };
+        self.board.job.with_mut(|place| unsafe { *place = job });
         for (member, cursor) in self.cursors.iter().enumerate() {
             cursor.store(self.own(job, member).start, Relaxed);
         }
-        // The store and the load below are both SeqCst, as are the two in `wait_for_news`: either this thread sees the
-        // sleeper, or the sleeper sees the epoch.
-        self.board.gate.store((epoch as u64) << 32 | OPEN, SeqCst);
-        if self.sleepers.load(SeqCst) > 0 {
+        self.board.gate.store((epoch as u64) << 32 | OPEN, Release);
+        // Between the store and the load, as in `wait_for_news`: either this thread sees the sleeper, or the sleeper sees
+        // the epoch.
+        fence(SeqCst);
+        if self.sleepers.load(Relaxed) > 0 {
             drop(lock(&self.idle.0));
             self.idle.1.notify_all();
         }
@@ -277,28 +277,20 @@ impl Shared {
     /// Closes the gate and waits for those inside; says how long, or zero when it was too short for a look at the clock.
     fn close(&self) -> Duration {
         let gate = self.board.gate.fetch_and(!OPEN, AcqRel);
-        if gate & COUNT == 0 || self.spin_until_empty() {
+        let empty = || (self.board.gate.load(Acquire) & COUNT == 0).then_some(());
+        if gate & COUNT == 0 || spin(empty).is_some() {
             return Duration::ZERO;
         }
         let start = Instant::now();
-        while start.elapsed() < SPIN {
-            if self.spin_until_empty() {
-                return start.elapsed();
-            }
+        if let (Some(()), waited) = spin_for(SPIN, empty) {
+            return waited;
         }
         self.board.gate.fetch_or(WAITING, AcqRel);
         let mut guard = lock(&self.done.0);
         while self.board.gate.load(Acquire) & COUNT != 0 {
             guard = self.done.1.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
-        start.elapsed()
-    }
-
-    fn spin_until_empty(&self) -> bool {
-        (0..64).any(|_| {
-            std::hint::spin_loop();
-            self.board.gate.load(Acquire) & COUNT == 0
-        })
+        since(start)
     }
 
     /// The chunks that a member begins with: the same ones whenever the same job comes again, so that it finds the weights in
@@ -340,7 +332,7 @@ impl Shared {
             if self.enter(gate) {
                 // SAFETY: this thread is counted inside the gate, so the job is not rewritten and its data lives.
                 let work = catch_unwind(AssertUnwindSafe(|| unsafe {
-                    let job = *self.board.job.get();
+                    let job = self.board.job.with(|job| *job);
                     self.take_chunks(job, member, scratch);
                 }));
                 if let Err(payload) = work {
@@ -374,33 +366,29 @@ impl Shared {
     /// Waits until the gate shows another epoch than `last`, or the order to stop.
     fn wait_for_news(&self, last: u32) -> u64 {
         let news = |gate: u64| (gate >> 32) as u32 != last || gate & STOP != 0;
-        let start = Instant::now();
-        while start.elapsed() < SPIN {
-            for _ in 0..64 {
-                let gate = self.board.gate.load(Acquire);
-                if news(gate) {
-                    return gate;
-                }
-                std::hint::spin_loop();
-            }
+        if let (Some(gate), _) =
+            spin_for(SPIN, || Some(self.board.gate.load(Acquire)).filter(|gate| news(*gate)))
+        {
+            return gate;
         }
         let mut guard = lock(&self.idle.0);
-        self.sleepers.fetch_add(1, SeqCst);
+        self.sleepers.fetch_add(1, Relaxed);
+        fence(SeqCst);
         let gate = loop {
-            let gate = self.board.gate.load(SeqCst);
+            let gate = self.board.gate.load(Acquire);
             if news(gate) {
                 break gate;
             }
             guard = self.idle.1.wait(guard).unwrap_or_else(PoisonError::into_inner);
         };
-        self.sleepers.fetch_sub(1, SeqCst);
+        self.sleepers.fetch_sub(1, Relaxed);
         gate
     }
 }
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.board.gate.fetch_or(STOP, SeqCst);
+        self.shared.board.gate.fetch_or(STOP, AcqRel);
         drop(lock(&self.shared.idle.0));
         self.shared.idle.1.notify_all();
         for worker in self.workers.drain(..) {
@@ -416,7 +404,7 @@ impl std::fmt::Debug for Team {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::memory::Memory;
     use super::super::strip::Blocks;

@@ -5,13 +5,14 @@ use super::Problem;
 use super::source::{Source, find_word};
 
 /// Workspace crates and the workspace crates that each may depend on.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("siskin-format", &[]),
     ("siskin", &["siskin-format"]),
     ("siskin-cli", &["siskin", "siskin-format"]),
     ("siskin-ffi", &["siskin", "siskin-format"]),
     ("siskin-trainer", &["siskin", "siskin-format"]),
     ("siskin-fuzz", &["siskin", "siskin-format"]),
+    ("siskin-loom", &[]),
     ("siskin-pages", &["siskin", "siskin-trainer"]),
     ("siskin-tests", &["siskin", "siskin-cli", "siskin-ffi", "siskin-format", "siskin-trainer"]),
 ];
