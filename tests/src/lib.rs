@@ -3,7 +3,9 @@
 
 #![deny(unsafe_code, missing_docs)]
 
+pub mod alloc;
 pub mod audit;
+pub mod fuzz;
 pub mod models;
 pub mod raw_file;
 pub mod text;

@@ -1,10 +1,9 @@
 //! Hostile and damaged files: each way of being wrong has its own error, in one line, without a panic and within
 //! the bound on memory that SPEC.md promises.
 
-#![allow(unsafe_code)] // for the counting allocator, below
-
 mod config;
 mod file;
+mod found;
 mod fuzz;
 mod metadata;
 mod sections;
@@ -18,55 +17,13 @@ use siskin_format::header::Section;
 use siskin_format::receipt::{Golden, Receipt, Source, Training};
 use siskin_format::writer::to_bytes;
 use siskin_format::{Contents, DType, Error, File, ModelConfig, TensorSpec, Vocab};
+use siskin_tests::alloc::{Counting, peak_of};
 use siskin_tests::models;
 use siskin_tests::raw_file::RawFile;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::borrow::Cow;
-use std::cell::Cell;
-
-/// Counts what each thread holds, so that tests side by side do not disturb each other.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(grown: usize, shrunk: usize) {
-    // A thread that is ending has no counters any more.
-    let _ = LIVE.try_with(|live| {
-        live.set((live.get() + grown).saturating_sub(shrunk));
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
-    });
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing (const-initialised cells).
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: the caller's promises are those of `System.alloc`.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: the caller's promises are those of `System.dealloc`.
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: as promised by the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// What `work` gives, and the most bytes that it held at once beyond what was held before.
-fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = LIVE.get();
-    PEAK.set(before);
-    let result = work();
-    (result, PEAK.get().saturating_sub(before))
-}
 
 /// Opens bytes and checks the bound on memory: twice the metadata and 1 MiB, and the one aligned copy of bytes that
 /// were given on the heap.
