@@ -10,7 +10,8 @@ use crate::config::{
 };
 use crate::error::Error;
 use crate::header::Section;
-use crate::meta::{Meta, MetaError, Value};
+use crate::memory::{self, NoMemory};
+use crate::meta::{Meta, MetaError, Value, quote};
 
 /// Every key that a config section may have in this version.
 const KEYS: &[&str] = &[
@@ -45,7 +46,14 @@ const KEYS: &[&str] = &[
 
 impl ModelConfig {
     /// The metadata that stands for this configuration in a file.
+    ///
+    /// # Panics
+    /// Without the memory for it.
     pub fn to_meta(&self) -> Meta {
+        self.try_to_meta().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_to_meta(&self) -> Result<Meta, NoMemory> {
         let mut meta = Meta::new();
         let mut number = |key: &str, value: usize| meta.set(key, Value::U64(value as u64));
         number("model.vocab_size", self.vocab_size);
@@ -69,9 +77,9 @@ impl ModelConfig {
         };
         meta.set("model.position", text(position));
         for (index, block) in self.blocks.iter().enumerate() {
-            Column { meta: &mut meta, index, n_layers: self.n_layers() }.write_block(block);
+            Column { meta: &mut meta, index, n_layers: self.n_layers() }.write_block(block)?;
         }
-        meta
+        Ok(meta)
     }
 
     /// The configuration that metadata stands for, validated.
@@ -90,7 +98,7 @@ impl ModelConfig {
         }
         let config = read(meta, n_layers).map_err(in_config)?;
         config.validate()?;
-        let expected = config.to_meta();
+        let expected = config.try_to_meta()?;
         match meta.iter().find(|(key, value)| expected.get(key) != Some(value)) {
             Some((key, value)) => Err(in_config(not_canonical(key, value, expected.get(key)))),
             None => Ok(config),
@@ -99,7 +107,7 @@ impl ModelConfig {
 }
 
 fn in_config(error: MetaError) -> Error {
-    Error::Meta { section: Section::Config, error }
+    Error::meta(Section::Config, error)
 }
 
 fn text(name: &str) -> Value {
@@ -122,48 +130,51 @@ struct Column<'m> {
 }
 
 impl Column<'_> {
-    fn number(&mut self, key: &str, value: usize) {
-        let column = self.meta.get_or_set(key, || Value::U64s(vec![0; self.n_layers]));
-        if let Value::U64s(column) = column {
+    fn number(&mut self, key: &str, value: usize) -> Result<(), NoMemory> {
+        let zeros = || memory::repeated(0, self.n_layers).map(Value::U64s);
+        if let Value::U64s(column) = self.meta.get_or_set(key, zeros)? {
             column[self.index] = value as u64;
         }
+        Ok(())
     }
 
-    fn flag(&mut self, key: &str, value: bool) {
-        self.number(key, usize::from(value));
+    fn flag(&mut self, key: &str, value: bool) -> Result<(), NoMemory> {
+        self.number(key, usize::from(value))
     }
 
-    fn name(&mut self, key: &str, value: &str) {
-        let column = self.meta.get_or_set(key, || Value::Strs(vec![String::new(); self.n_layers]));
-        if let Value::Strs(column) = column {
+    fn name(&mut self, key: &str, value: &str) -> Result<(), NoMemory> {
+        let nothing = || memory::repeated(String::new(), self.n_layers).map(Value::Strs);
+        if let Value::Strs(column) = self.meta.get_or_set(key, nothing)? {
             column[self.index] = value.to_string();
         }
+        Ok(())
     }
 
-    fn write_block(&mut self, block: &BlockConfig) {
-        self.name("blocks.kind", block.name());
+    fn write_block(&mut self, block: &BlockConfig) -> Result<(), NoMemory> {
+        self.name("blocks.kind", block.name())?;
         if let BlockConfig::Rnn(rnn) = block {
-            self.name("blocks.activation", rnn.activation.name());
+            self.name("blocks.activation", rnn.activation.name())?;
         }
         if let Some(cell) = block.recurrent() {
-            self.name("blocks.norm", cell.norm.name());
-            self.number("blocks.hidden", cell.hidden);
-            self.flag("blocks.residual", cell.residual);
-            self.flag("blocks.bias", cell.bias);
+            self.name("blocks.norm", cell.norm.name())?;
+            self.number("blocks.hidden", cell.hidden)?;
+            self.flag("blocks.residual", cell.residual)?;
+            self.flag("blocks.bias", cell.bias)?;
         }
         if let BlockConfig::Transformer(t) = block {
-            self.name("blocks.norm", t.norm.name());
-            self.name("blocks.ffn", t.ffn.name());
-            self.number("blocks.n_heads", t.n_heads);
-            self.number("blocks.n_kv_heads", t.n_kv_heads);
-            self.number("blocks.head_dim", t.head_dim);
-            self.number("blocks.d_ff", t.d_ff);
-            self.flag("blocks.residual", t.residual);
-            self.flag("blocks.qkv_bias", t.qkv_bias);
-            self.flag("blocks.out_bias", t.out_bias);
-            self.flag("blocks.ffn_bias", t.ffn_bias);
-            self.flag("blocks.qk_norm", t.qk_norm);
+            self.name("blocks.norm", t.norm.name())?;
+            self.name("blocks.ffn", t.ffn.name())?;
+            self.number("blocks.n_heads", t.n_heads)?;
+            self.number("blocks.n_kv_heads", t.n_kv_heads)?;
+            self.number("blocks.head_dim", t.head_dim)?;
+            self.number("blocks.d_ff", t.d_ff)?;
+            self.flag("blocks.residual", t.residual)?;
+            self.flag("blocks.qkv_bias", t.qkv_bias)?;
+            self.flag("blocks.out_bias", t.out_bias)?;
+            self.flag("blocks.ffn_bias", t.ffn_bias)?;
+            self.flag("blocks.qk_norm", t.qk_norm)?;
         }
+        Ok(())
     }
 }
 
@@ -179,12 +190,16 @@ fn read(meta: &Meta, n_layers: usize) -> Result<ModelConfig, MetaError> {
         }
     };
     let final_norm = meta.str_required("model.final_norm")?;
+    let mut blocks = memory::with_capacity(n_layers)?;
+    for index in 0..n_layers {
+        blocks.push(Row { meta, index, n_layers }.block()?);
+    }
     Ok(ModelConfig {
         vocab_size: number("model.vocab_size")?,
         d_model: number("model.d_model")?,
         context: number("model.context")?,
         position,
-        blocks: (0..n_layers).map(|index| Row { meta, index, n_layers }.block()).collect::<Result<_, _>>()?,
+        blocks,
         final_norm: Norm::from_name(final_norm)
             .ok_or_else(|| bad_name("model.final_norm", final_norm, Norm::NAMES))?,
         norm_eps: to_f32(meta, "model.norm_eps")?,
@@ -210,7 +225,7 @@ fn to_f32(meta: &Meta, key: &str) -> Result<f32, MetaError> {
 }
 
 fn bad_name(key: &str, found: &str, names: &[&str]) -> MetaError {
-    MetaError::BadValue { key: key.into(), found: text(found).to_string(), expected: names.join(" or ") }
+    MetaError::BadValue { key: key.into(), found: quote(found), expected: names.join(" or ") }
 }
 
 /// Reads the settings of one block out of their columns.

@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::dtype::DType;
 use crate::header::{Section, VERSION, Version};
+use crate::memory::NoMemory;
 use crate::meta::MetaError;
 use crate::quant::QuantError;
 use crate::vocab::VocabError;
@@ -81,6 +82,11 @@ pub enum Error {
     TooLarge {
         /// Its bytes.
         len: u64,
+    },
+    /// The system has no memory for what the file holds.
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
     },
     /// The section directory is not behind the header.
     DirectoryPosition {
@@ -370,6 +376,7 @@ impl fmt::Display for Error {
                 write!(f, "the file has {found} bytes, expected {declared}: something was appended to it")
             }
             TooLarge { len } => write!(f, "the file's {len} bytes do not fit into this machine's memory"),
+            OutOfMemory { bytes } => NoMemory { bytes: *bytes }.fmt(f),
             DirectoryPosition { found } => {
                 write!(f, "the section directory is at {found}, expected {}", crate::header::HEADER_LEN)
             }
@@ -486,7 +493,16 @@ impl From<ConfigError> for Error {
 
 impl From<VocabError> for Error {
     fn from(error: VocabError) -> Error {
-        Error::Vocab(error)
+        match error {
+            VocabError::OutOfMemory { bytes } => Error::OutOfMemory { bytes },
+            error => Error::Vocab(error),
+        }
+    }
+}
+
+impl From<NoMemory> for Error {
+    fn from(NoMemory { bytes }: NoMemory) -> Error {
+        Error::OutOfMemory { bytes }
     }
 }
 
@@ -497,6 +513,14 @@ impl From<DirectoryError> for Error {
 }
 
 impl Error {
+    /// What is wrong with the metadata of a section.
+    pub(crate) fn meta(section: Section, error: MetaError) -> Error {
+        match error {
+            MetaError::OutOfMemory { bytes } => Error::OutOfMemory { bytes },
+            error => Error::Meta { section, error },
+        }
+    }
+
     /// An I/O error with its place; a full disk and an exceeded quota get their own variant.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Error {
         let path = path.into();

@@ -4,6 +4,7 @@ mod codec;
 #[cfg(test)]
 mod tests;
 
+use crate::memory::NoMemory;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -72,6 +73,17 @@ impl fmt::Display for Value {
             Value::Strs(v) => list(f, v, |f, v| quoted(f, v)),
         }
     }
+}
+
+/// A text as a message shows it: quoted, and short.
+pub(crate) fn quote(text: &str) -> String {
+    struct Quoted<'a>(&'a str);
+    impl fmt::Display for Quoted<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            quoted(f, self.0)
+        }
+    }
+    Quoted(text).to_string()
 }
 
 fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
@@ -202,6 +214,11 @@ pub enum MetaError {
         /// Name of the type expected.
         expected: &'static str,
     },
+    /// The system has no memory for a value.
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
     /// A value of the right type that means nothing.
     BadValue {
         /// The key.
@@ -241,12 +258,19 @@ impl fmt::Display for MetaError {
                 )
             }
             WrongType { key, found, expected } => write!(f, "{key:?} is {found}, expected {expected}"),
+            OutOfMemory { bytes } => NoMemory { bytes: *bytes }.fmt(f),
             BadValue { key, found, expected } => write!(f, "{key:?} is {found}, expected {expected}"),
         }
     }
 }
 
 impl std::error::Error for MetaError {}
+
+impl From<NoMemory> for MetaError {
+    fn from(NoMemory { bytes }: NoMemory) -> MetaError {
+        MetaError::OutOfMemory { bytes }
+    }
+}
 
 /// A getter for one type: `NAME(key)` is `None` without the key, `NAME_required(key)` an error.
 macro_rules! getter {
@@ -313,11 +337,15 @@ impl Meta {
     }
 
     /// The value of a key, set to `default` where it has none.
-    pub(crate) fn get_or_set(&mut self, key: &str, default: impl FnOnce() -> Value) -> &mut Value {
+    pub(crate) fn get_or_set(
+        &mut self,
+        key: &str,
+        default: impl FnOnce() -> Result<Value, NoMemory>,
+    ) -> Result<&mut Value, NoMemory> {
         if self.get(key).is_none() {
-            self.set(key, default());
+            self.set(key, default()?);
         }
-        self.entries.get_mut(key).expect("set above")
+        Ok(self.entries.get_mut(key).expect("set above"))
     }
 
     getter!(bool, bool_required, Bool, bool, "bool", v => *v);

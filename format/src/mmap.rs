@@ -41,8 +41,7 @@ impl Data {
         if bytes.as_ptr().addr().is_multiple_of(ALIGN) {
             return Ok(Data::Vec(bytes));
         }
-        let len = bytes.len() as u64;
-        AlignedBytes::copy_of(&bytes).map(Data::Aligned).ok_or(Error::TooLarge { len })
+        AlignedBytes::copy_of(&bytes).map(Data::Aligned).ok_or(Error::OutOfMemory { bytes: bytes.len() })
     }
 
     /// Uses bytes where they are, copying them when they are not aligned.
@@ -83,7 +82,7 @@ impl Data {
             let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;
             return Ok(Data::Mapped(map));
         }
-        let mut bytes = AlignedBytes::zeroed(size).ok_or(Error::TooLarge { len })?;
+        let mut bytes = AlignedBytes::zeroed(size).ok_or(Error::OutOfMemory { bytes: size })?;
         let (head, tail) = bytes.split_at_mut(start.len().min(size));
         head.copy_from_slice(&start[..head.len()]);
         file.read_exact(tail).map_err(|e| Error::io("read", path, e))?;

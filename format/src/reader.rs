@@ -8,6 +8,7 @@ use crate::config::ModelConfig;
 use crate::dtype::DType;
 use crate::error::Error;
 use crate::header::{self, Layout, Section, SectionInfo, Version};
+use crate::memory;
 use crate::meta::Meta;
 use crate::mmap::Data;
 use crate::panel::{PanelLayout, Planes};
@@ -47,6 +48,7 @@ pub struct File {
     receipt: Receipt,
     receipt_meta: Meta,
     tensors: Vec<TensorInfo>,
+    by_name: Vec<usize>, // indices of `tensors`
 }
 
 impl File {
@@ -89,20 +91,21 @@ impl File {
             let bytes = &data[info.range.clone()];
             if xxh64(bytes) == info.checksum { Ok(bytes) } else { Err(Error::SectionChecksum { section }) }
         };
-        let meta = |which: Section| {
-            Meta::from_bytes(section(which)?).map_err(|error| Error::Meta { section: which, error })
-        };
+        let meta =
+            |which: Section| Meta::from_bytes(section(which)?).map_err(|error| Error::meta(which, error));
         let config = ModelConfig::from_meta(&meta(Section::Config)?)?;
         let vocab = Vocab::from_bytes(section(Section::Tokenizer)?)?;
         if vocab.len() != config.vocab_size {
             return Err(Error::VocabSize { vocab: vocab.len(), config: config.vocab_size });
         }
         let receipt_meta = meta(Section::Receipt)?;
-        let receipt = Receipt::from_meta(&receipt_meta)
-            .map_err(|error| Error::Meta { section: Section::Receipt, error })?;
+        let receipt =
+            Receipt::from_meta(&receipt_meta).map_err(|error| Error::meta(Section::Receipt, error))?;
         let directory = section(Section::TensorDirectory)?;
         let tensors = tensors::read(directory, &config, &layout.section(Section::TensorData).range)?;
-        Ok(File { data, layout, config, vocab, receipt, receipt_meta, tensors })
+        let mut by_name = memory::collect(0..tensors.len())?;
+        by_name.sort_unstable_by(|&a, &b| tensors[a].name.cmp(&tensors[b].name));
+        Ok(File { data, layout, config, vocab, receipt, receipt_meta, tensors, by_name })
     }
 
     /// What the model is.
@@ -148,7 +151,9 @@ impl File {
 
     /// The tensor of a name.
     pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
-        self.tensors.iter().find(|info| info.name == name).map(|info| self.view(info))
+        let name_of = |&index: &usize| self.tensors[index].name.as_str();
+        let found = self.by_name.binary_search_by_key(&name, name_of).ok()?;
+        Some(self.view(&self.tensors[self.by_name[found]]))
     }
 
     /// The tensor that one of [`File::tensors`] describes.

@@ -4,6 +4,7 @@
 //! Golden runs make a file verifiable on the device: greedy generation from a few prompts must give the very tokens
 //! and the very bits of the logits that it gave where the file was made.
 
+use crate::memory;
 use crate::meta::{Meta, MetaError, Value};
 use crate::xxh64::Xxh64;
 
@@ -164,7 +165,7 @@ impl Receipt {
     /// A known key of another type, or a group of keys with one missing.
     pub fn from_meta(meta: &Meta) -> Result<Receipt, MetaError> {
         Ok(Receipt {
-            producer: meta.str("producer")?.map(str::to_string),
+            producer: meta.str("producer")?.map(memory::text).transpose()?,
             sources: listed(meta, "source", "name", |key| read_source(meta, key))?,
             training: group(meta, "training.steps", || read_training(meta))?,
             origin: group(meta, "origin.name", || read_origin(meta))?,
@@ -196,14 +197,14 @@ fn listed<T>(
         if meta.get(&format!("{prefix}.{first_field}")).is_none() {
             break;
         }
-        items.push(read(&prefix)?);
+        memory::push(&mut items, read(&prefix)?)?;
     }
     Ok(items)
 }
 
 fn read_source(meta: &Meta, prefix: &str) -> Result<Source, MetaError> {
     Ok(Source {
-        name: meta.str_required(&format!("{prefix}.name"))?.to_string(),
+        name: memory::text(meta.str_required(&format!("{prefix}.name"))?)?,
         bytes: meta.u64_required(&format!("{prefix}.bytes"))?,
         hash: meta.u64_required(&format!("{prefix}.hash"))?,
     })
@@ -213,21 +214,21 @@ fn read_training(meta: &Meta) -> Result<Training, MetaError> {
     Ok(Training {
         steps: meta.u64_required("training.steps")?,
         tokens: meta.u64_required("training.tokens")?,
-        optimizer: meta.str_required("training.optimizer")?.to_string(),
+        optimizer: memory::text(meta.str_required("training.optimizer")?)?,
         seed: meta.u64_required("training.seed")?,
     })
 }
 
 fn read_origin(meta: &Meta) -> Result<Origin, MetaError> {
     Ok(Origin {
-        name: meta.str_required("origin.name")?.to_string(),
+        name: memory::text(meta.str_required("origin.name")?)?,
         hash: meta.u64_required("origin.hash")?,
     })
 }
 
 fn read_held_out(meta: &Meta) -> Result<HeldOut, MetaError> {
     Ok(HeldOut {
-        name: meta.str_required("held_out.name")?.to_string(),
+        name: memory::text(meta.str_required("held_out.name")?)?,
         tokens: meta.u64_required("held_out.tokens")?,
         float_loss: meta.f64_required("held_out.float_loss")?,
         file_loss: meta.f64_required("held_out.file_loss")?,
@@ -243,8 +244,13 @@ fn read_golden(meta: &Meta, prefix: &str) -> Result<Golden, MetaError> {
             expected: "token ids below 2^32".into(),
         })
     };
+    let ids = meta.u64s_required(&key)?;
+    let mut prompt = memory::with_capacity(ids.len())?;
+    for id in ids {
+        prompt.push(to_id(id)?);
+    }
     Ok(Golden {
-        prompt: meta.u64s_required(&key)?.iter().map(to_id).collect::<Result<_, _>>()?,
+        prompt,
         n_tokens: meta.u64_required(&format!("{prefix}.n_tokens"))?,
         tokens_hash: meta.u64_required(&format!("{prefix}.tokens_hash"))?,
         logits_hash: meta.u64_required(&format!("{prefix}.logits_hash"))?,

@@ -4,6 +4,7 @@ use crate::config::ModelConfig;
 use crate::cursor::{Cursor, Ended};
 use crate::dtype::DType;
 use crate::error::{DirectoryError, Error, TensorError};
+use crate::memory;
 use crate::panel::{ALIGN, PanelLayout, align_up};
 use crate::schema::{self, TensorSpec};
 use std::ops::Range;
@@ -117,7 +118,7 @@ pub(crate) fn read(
     }
     // Reserves less than twice the bytes that are there, whatever `count` claims.
     const { assert!(size_of::<TensorInfo>() < 2 * MIN_ENTRY as usize) };
-    let mut tensors: Vec<TensorInfo> = Vec::with_capacity(count as usize);
+    let mut tensors: Vec<TensorInfo> = memory::with_capacity(count as usize)?;
     let mut specs = schema::tensors(config);
     let mut end = 0;
     for index in 0..count as usize {

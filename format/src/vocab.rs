@@ -45,6 +45,9 @@ mod tests;
 
 pub use error::VocabError;
 
+use crate::memory;
+use std::sync::Arc;
+
 /// Most tokens that a vocabulary may have.
 pub const MAX_TOKENS: usize = 1 << 20;
 /// Most merges that a BPE vocabulary may have.
@@ -140,9 +143,12 @@ pub struct VocabParts {
     pub special: SpecialIds,
 }
 
-/// A checked, immutable vocabulary.
+/// A checked, immutable vocabulary. Clones share it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Vocab {
+pub struct Vocab(Arc<Tables>);
+
+#[derive(Debug, PartialEq)]
+struct Tables {
     kind: VocabKind,
     pre_tokenizer: PreTokenizer,
     ends: Vec<u32>,           // [n_tokens] end of each token in `bytes`
@@ -166,23 +172,21 @@ impl Vocab {
         {
             return Err(VocabError::ScoreCount { found: scores.len(), expected: tokens.len() });
         }
-        let mut bytes = Vec::with_capacity(tokens.iter().map(|(b, _)| b.len().min(MAX_TOKEN_LEN)).sum());
-        let mut ends = Vec::with_capacity(tokens.len());
-        let mut kinds = Vec::with_capacity(tokens.len());
+        let mut bytes = memory::with_capacity(tokens.iter().map(|(b, _)| b.len().min(MAX_TOKEN_LEN)).sum())?;
+        let mut ends = memory::with_capacity(tokens.len())?;
+        let mut kinds = memory::with_capacity(tokens.len())?;
         for (id, (token, token_kind)) in tokens.iter().enumerate() {
             check_token_len(id, token.len())?;
             bytes.extend_from_slice(token);
             ends.push(bytes.len() as u32); // at most 2^20 tokens of 2^10 bytes
             kinds.push(*token_kind);
         }
-        let vocab = Vocab { kind, pre_tokenizer, ends, kinds, bytes, scores, merges, special };
-        vocab.check()?;
-        Ok(vocab)
+        Tables { kind, pre_tokenizer, ends, kinds, bytes, scores, merges, special }.checked()
     }
 
     /// The byte vocabulary: 256 tokens, where token `i` is the byte `i`.
     pub fn bytes() -> Vocab {
-        Vocab {
+        let tables = Tables {
             kind: VocabKind::Byte,
             pre_tokenizer: PreTokenizer::None,
             ends: (1..=256).collect(),
@@ -191,7 +195,8 @@ impl Vocab {
             scores: None,
             merges: Vec::new(),
             special: SpecialIds::default(),
-        }
+        };
+        Vocab(Arc::new(tables))
     }
 
     /// A character vocabulary: the given code points in the given order, and, if `with_unk`, one last token for
@@ -219,55 +224,69 @@ impl Vocab {
 
     /// How a text becomes tokens.
     pub fn kind(&self) -> VocabKind {
-        self.kind
+        self.0.kind
     }
 
     /// How BPE cuts a text into words.
     pub fn pre_tokenizer(&self) -> PreTokenizer {
-        self.pre_tokenizer
+        self.0.pre_tokenizer
     }
 
     /// Number of tokens; ids are `0..len()`. Never 0.
     #[allow(clippy::len_without_is_empty)] // a vocabulary is never empty
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.0.ends.len()
     }
 
     /// The bytes of a token: its text, or the name of a control token. `None` if there is no such id.
     pub fn token(&self, id: u32) -> Option<&[u8]> {
-        let end = *self.ends.get(id as usize)? as usize;
-        let start = if id == 0 { 0 } else { self.ends[id as usize - 1] as usize };
-        Some(&self.bytes[start..end])
+        self.0.token(id)
     }
 
     /// What a token stands for. `None` if there is no such id.
     pub fn token_kind(&self, id: u32) -> Option<TokenKind> {
-        self.kinds.get(id as usize).copied()
+        self.0.kinds.get(id as usize).copied()
     }
 
     /// All tokens in the order of their ids.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = (&[u8], TokenKind)> {
-        (0..self.ends.len()).map(|id| (self.token_at(id), self.kinds[id]))
+        self.0.tokens()
     }
 
     /// One score per token, where the source had them.
     pub fn scores(&self) -> Option<&[f32]> {
-        self.scores.as_deref()
+        self.0.scores.as_deref()
     }
 
     /// Merges by rank, best first; empty unless the kind is BPE.
     pub fn merges(&self) -> &[Merge] {
-        &self.merges
+        &self.0.merges
     }
 
     /// Ids with a role.
     pub fn special(&self) -> SpecialIds {
-        self.special
+        self.0.special
     }
+}
 
+impl Tables {
     fn token_at(&self, id: usize) -> &[u8] {
         let start = if id == 0 { 0 } else { self.ends[id - 1] as usize };
         &self.bytes[start..self.ends[id] as usize]
+    }
+
+    /// The token of an id, if there is one.
+    fn token(&self, id: u32) -> Option<&[u8]> {
+        ((id as usize) < self.ends.len()).then(|| self.token_at(id as usize))
+    }
+
+    fn tokens(&self) -> impl ExactSizeIterator<Item = (&[u8], TokenKind)> {
+        (0..self.ends.len()).map(|id| (self.token_at(id), self.kinds[id]))
+    }
+
+    fn checked(self) -> Result<Vocab, VocabError> {
+        self.check()?;
+        Ok(Vocab(Arc::new(self)))
     }
 
     /// Every rule except the ones that had to hold before anything was allocated (counts and lengths).
@@ -302,7 +321,7 @@ impl Vocab {
     /// could fill with collisions.
     fn check_duplicates(&self) -> Result<(), VocabError> {
         let key = |id: u32| (self.kinds[id as usize], self.token_at(id as usize));
-        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        let mut order: Vec<u32> = memory::collect(0..self.ends.len() as u32)?;
         order.sort_unstable_by(|&a, &b| key(a).cmp(&key(b)));
         match order.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
             Some(&[a, b]) => Err(VocabError::DuplicateToken { first: a.min(b), second: a.max(b) }),
@@ -318,8 +337,8 @@ impl Vocab {
     fn check_special(&self) -> Result<(), VocabError> {
         let SpecialIds { bos, eos, unk, pad } = self.special;
         for (role, id) in [("bos", bos), ("eos", eos), ("unk", unk), ("pad", pad)] {
-            if let Some(id) = id.filter(|&id| id as usize >= self.len()) {
-                return Err(VocabError::SpecialOutOfRange { role, id, n_tokens: self.len() });
+            if let Some(id) = id.filter(|&id| id as usize >= self.ends.len()) {
+                return Err(VocabError::SpecialOutOfRange { role, id, n_tokens: self.ends.len() });
             }
         }
         Ok(())
@@ -331,7 +350,7 @@ impl Vocab {
         }
         for (rank, &Merge { left, right, result }) in self.merges.iter().enumerate() {
             let token = |id: u32| {
-                self.token(id).ok_or(VocabError::MergeOutOfRange { rank, id, n_tokens: self.len() })
+                self.token(id).ok_or(VocabError::MergeOutOfRange { rank, id, n_tokens: self.ends.len() })
             };
             let (l, r, joined) = (token(left)?, token(right)?, token(result)?);
             if joined.strip_prefix(l) != Some(r) {
@@ -343,8 +362,8 @@ impl Vocab {
                 }
             }
         }
-        let mut pairs: Vec<u64> =
-            self.merges.iter().map(|m| u64::from(m.left) << 32 | u64::from(m.right)).collect();
+        let pair = |m: &Merge| u64::from(m.left) << 32 | u64::from(m.right);
+        let mut pairs = memory::collect(self.merges.iter().map(pair))?;
         pairs.sort_unstable();
         match pairs.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(&[pair, _]) => {

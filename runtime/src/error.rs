@@ -72,7 +72,7 @@ pub enum Error {
         /// Bytes that it may have.
         max: usize,
     },
-    /// The system has no memory of that size.
+    /// The system has no memory of that size, for a model, a session, or the tokens of a text.
     OutOfMemory {
         /// Bytes asked for; `usize::MAX` when they cannot be counted.
         bytes: usize,
@@ -108,13 +108,19 @@ impl From<StopError> for Error {
 
 impl From<TokenizerError> for Error {
     fn from(error: TokenizerError) -> Self {
-        Error::Tokenizer(error)
+        match error {
+            TokenizerError::OutOfMemory { bytes } => Error::OutOfMemory { bytes },
+            error => Error::Tokenizer(error),
+        }
     }
 }
 
 impl From<siskin_format::Error> for Error {
     fn from(error: siskin_format::Error) -> Self {
-        Error::Format(error)
+        match error {
+            siskin_format::Error::OutOfMemory { bytes } => Error::OutOfMemory { bytes },
+            error => Error::Format(error),
+        }
     }
 }
 
@@ -170,7 +176,7 @@ impl fmt::Display for Error {
             ),
             Error::OutOfMemory { bytes } => write!(
                 f,
-                "the system has no {bytes} bytes for the session; choose a smaller context or batch"
+                "the system has no {bytes} bytes of memory left; choose a smaller context or batch, or a smaller model"
             ),
             Error::Threads(error) => write!(f, "cannot start the session's threads: {error}; ask for fewer"),
             Error::Sampler(error) => write!(f, "{error}"),

@@ -46,8 +46,9 @@ pub(crate) struct Linear {
 }
 
 fn find<'a>(file: &'a File, name: &str) -> Result<&'a TensorInfo, Error> {
-    let found = file.tensors().iter().find(|info| info.name == name);
-    found.ok_or_else(|| Error::Tensor { name: name.to_string(), expected: "present" })
+    file.tensor(name)
+        .map(|view| view.info())
+        .ok_or_else(|| Error::Tensor { name: name.to_string(), expected: "present" })
 }
 
 impl Linear {

@@ -27,6 +27,7 @@ pub use error::TokenizerError;
 use bpe::{Bpe, Merger};
 use cache::WordCache;
 use chars::CharIds;
+use siskin_format::memory;
 use siskin_format::vocab::{PreTokenizer, TokenKind, Vocab, VocabKind};
 
 /// Marks "no such token" in tables of ids; above every id that a vocabulary can have.
@@ -53,15 +54,16 @@ enum Scheme {
 }
 
 impl Tokenizer {
-    /// Prepares the tables of a vocabulary.
+    /// Prepares the tables of a vocabulary, which is shared, not copied.
     ///
     /// # Errors
-    /// [`TokenizerError::UnsupportedVocab`] if this version cannot encode vocabularies of its kind.
+    /// [`TokenizerError::UnsupportedVocab`] if this version cannot encode vocabularies of its kind,
+    /// [`TokenizerError::OutOfMemory`].
     pub fn from_vocab(vocab: &Vocab) -> Result<Tokenizer, TokenizerError> {
         let scheme = match (vocab.kind(), vocab.pre_tokenizer()) {
             (VocabKind::Byte, PreTokenizer::None) => Scheme::Byte(byte_ids(vocab, TokenKind::Byte)),
-            (VocabKind::Char, PreTokenizer::None) => Scheme::Char(Box::new(CharIds::new(vocab))),
-            (VocabKind::Bpe, PreTokenizer::None | PreTokenizer::Gpt2) => Scheme::Bpe(Bpe::new(vocab)),
+            (VocabKind::Char, PreTokenizer::None) => Scheme::Char(Box::new(CharIds::new(vocab)?)),
+            (VocabKind::Bpe, PreTokenizer::None | PreTokenizer::Gpt2) => Scheme::Bpe(Bpe::new(vocab)?),
             _ => return Err(TokenizerError::UnsupportedVocab),
         };
         Ok(Tokenizer { vocab: vocab.clone(), scheme })
@@ -85,25 +87,26 @@ impl Tokenizer {
     /// The ids of a text. No special token is added.
     ///
     /// # Errors
-    /// Text that the vocabulary cannot express; see the table of this module.
+    /// Text that the vocabulary cannot express, see the table of this module; [`TokenizerError::OutOfMemory`].
     pub fn encode(&self, text: impl AsRef<[u8]>) -> Result<Vec<u32>, TokenizerError> {
         let text = text.as_ref();
         let mut ids = Vec::new();
-        let cache = (text.len() >= CACHE_FROM).then(WordCache::new);
+        let cache = (text.len() >= CACHE_FROM).then(WordCache::new).flatten();
         Encoder { tokenizer: self, merger: Merger::default(), cache }.encode_into(text, &mut ids)?;
         Ok(ids)
     }
 
     /// An encoder for many texts, or for one text in pieces.
     pub fn encoder(&self) -> Encoder<'_> {
-        let cache = matches!(self.scheme, Scheme::Bpe(_)).then(WordCache::new);
+        let cache = matches!(self.scheme, Scheme::Bpe(_)).then(WordCache::new).flatten();
         Encoder { tokenizer: self, merger: Merger::default(), cache }
     }
 
     /// The text of the ids, as bytes: a model may well end in the middle of a character. Use
     /// [`Utf8Stream`](crate::stream::Utf8Stream) to make text of it.
     ///
-    /// Control tokens have no text; unknown tokens and ids outside the vocabulary give U+FFFD.
+    /// Control tokens have no text; unknown tokens and ids outside the vocabulary give U+FFFD. The result is as long as
+    /// its tokens' texts; [`token_bytes`](Self::token_bytes) gives these one by one, without allocating.
     pub fn decode(&self, ids: &[u32]) -> Vec<u8> {
         let mut text = Vec::with_capacity(4 * ids.len());
         for &id in ids {
@@ -171,7 +174,10 @@ impl Encoder<'_> {
             let word = &text[at..at + gpt2::word_len(&text[at..])];
             match &mut self.cache {
                 Some(cache) => {
-                    if !cache.find(word, ids) {
+                    if let Some(kept) = cache.find(word) {
+                        memory::reserve(ids, kept.len())?;
+                        ids.extend_from_slice(kept);
+                    } else {
                         let first = ids.len();
                         self.merger.encode_word(bpe, word, at, ids)?;
                         cache.keep(word, &ids[first..]);
@@ -202,7 +208,7 @@ fn encode_bytes(
     text: &[u8],
     ids: &mut Vec<u32>,
 ) -> Result<(), TokenizerError> {
-    ids.reserve(text.len());
+    memory::reserve(ids, text.len())?;
     for (at, &byte) in text.iter().enumerate() {
         ids.push(byte_id(table, unk, byte, at)?);
     }

@@ -2,6 +2,7 @@
 
 use super::{MAX_ENTRIES, MAX_KEY_LEN, MAX_STRINGS, Meta, MetaError, Value, is_key};
 use crate::cursor::{Cursor, Ended};
+use crate::memory;
 
 /// Bytes of the smallest entry: key length, type, one byte of key, a truth value.
 const MIN_ENTRY: u64 = 4 + 4 + 1 + 1;
@@ -145,9 +146,9 @@ impl<'a> Reader<'_, 'a> {
             code::I64 => Value::I64(self.word()?.cast_signed()),
             code::F64 => Value::F64(f64::from_bits(self.word()?)),
             code::STR => Value::Str(self.string()?),
-            code::BYTES => Value::Bytes(self.byte_string()?.to_vec()),
-            code::U64S => Value::U64s(self.words()?.map(u64::from_le_bytes).collect()),
-            code::F64S => Value::F64s(self.words()?.map(f64::from_le_bytes).collect()),
+            code::BYTES => Value::Bytes(memory::collect(self.byte_string()?.iter().copied())?),
+            code::U64S => Value::U64s(memory::collect(self.words()?.map(u64::from_le_bytes))?),
+            code::F64S => Value::F64s(memory::collect(self.words()?.map(f64::from_le_bytes))?),
             code::STRS => Value::Strs(self.strings()?),
             code => return Err(MetaError::UnknownType { key: self.key.to_string(), code }),
         })
@@ -178,7 +179,7 @@ impl<'a> Reader<'_, 'a> {
 
     fn string(&mut self) -> Result<String, MetaError> {
         match std::str::from_utf8(self.byte_string()?) {
-            Ok(text) => Ok(text.to_string()),
+            Ok(text) => Ok(memory::text(text)?),
             Err(_) => Err(MetaError::NotUtf8 { key: self.key.to_string() }),
         }
     }
@@ -206,8 +207,8 @@ impl<'a> Reader<'_, 'a> {
                 max: MAX_STRINGS,
             });
         }
-        // Not `collect`: growing would hold the strings almost twice.
-        let mut strings = Vec::with_capacity(count as usize);
+        // Room for all at once: growing would hold the strings almost twice.
+        let mut strings = memory::with_capacity(count as usize)?;
         for _ in 0..count {
             strings.push(self.string()?);
         }

@@ -1,7 +1,8 @@
 //! Vocabulary to section bytes and back. The layout is documented in the [parent module](super).
 
-use super::{Merge, PreTokenizer, SpecialIds, TokenKind, Vocab, VocabError, VocabKind};
+use super::{Merge, PreTokenizer, SpecialIds, Tables, TokenKind, Vocab, VocabError, VocabKind};
 use super::{check_counts, check_token_len};
+use crate::memory;
 
 const VERSION: u32 = 1;
 const HEADER_LEN: usize = 36;
@@ -12,41 +13,41 @@ impl Vocab {
     /// The section's bytes. The same vocabulary always gives the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out =
-            Vec::with_capacity(HEADER_LEN + 7 * self.len() + self.bytes.len() + 12 * self.merges.len());
+            Vec::with_capacity(HEADER_LEN + 7 * self.len() + self.0.bytes.len() + 12 * self.0.merges.len());
         put_u32(&mut out, VERSION);
-        out.push(match self.kind {
+        out.push(match self.0.kind {
             VocabKind::Byte => 0,
             VocabKind::Char => 1,
             VocabKind::Bpe => 2,
         });
-        out.push(match self.pre_tokenizer {
+        out.push(match self.0.pre_tokenizer {
             PreTokenizer::None => 0,
             PreTokenizer::Gpt2 => 1,
         });
-        let flags = if self.scores.is_some() { HAS_SCORES } else { 0 };
+        let flags = if self.0.scores.is_some() { HAS_SCORES } else { 0 };
         out.extend_from_slice(&flags.to_le_bytes());
-        for count in [self.len(), self.merges.len(), self.bytes.len()] {
+        for count in [self.len(), self.0.merges.len(), self.0.bytes.len()] {
             put_u32(&mut out, count as u32); // bounded by the caps
         }
-        let SpecialIds { bos, eos, unk, pad } = self.special;
+        let SpecialIds { bos, eos, unk, pad } = self.0.special;
         for id in [bos, eos, unk, pad] {
             put_u32(&mut out, id.unwrap_or(NO_ID));
         }
         for (token, _) in self.tokens() {
             out.extend_from_slice(&(token.len() as u16).to_le_bytes());
         }
-        out.extend(self.kinds.iter().map(|kind| match kind {
+        out.extend(self.0.kinds.iter().map(|kind| match kind {
             TokenKind::Normal => 0u8,
             TokenKind::Control => 1,
             TokenKind::Byte => 2,
             TokenKind::Unknown => 3,
         }));
-        out.extend_from_slice(&self.bytes);
+        out.extend_from_slice(&self.0.bytes);
         out.resize(out.len().next_multiple_of(4), 0);
-        for score in self.scores.iter().flatten() {
+        for score in self.0.scores.iter().flatten() {
             out.extend_from_slice(&score.to_le_bytes());
         }
-        for merge in &self.merges {
+        for merge in &self.0.merges {
             for id in [merge.left, merge.right, merge.result] {
                 put_u32(&mut out, id);
             }
@@ -71,14 +72,14 @@ impl Vocab {
         }
         let n = header.n_tokens as usize;
         let ends = read_lengths(r.take(2 * n)?, header.n_bytes)?;
-        let kinds = r.take(n)?.iter().map(|&code| token_kind(code)).collect::<Result<Vec<_>, _>>()?;
-        let bytes = r.take(header.n_bytes as usize)?.to_vec();
+        let kinds = read_kinds(r.take(n)?)?;
+        let bytes = memory::collect(r.take(header.n_bytes as usize)?.iter().copied())?;
         let offset = r.at;
         if r.take(offset.next_multiple_of(4) - offset)?.iter().any(|&b| b != 0) {
             return Err(VocabError::Padding { offset });
         }
         let scores = match header.has_scores {
-            true => Some(words(r.take(4 * n)?).map(f32::from_bits).collect()),
+            true => Some(memory::collect(words(r.take(4 * n)?).map(f32::from_bits))?),
             false => None,
         };
         let merges = r.take(12 * header.n_merges as usize)?.chunks_exact(12).map(|merge| {
@@ -86,11 +87,9 @@ impl Vocab {
             let mut next = || ids.next().unwrap_or(NO_ID); // chunks_exact gives three words
             Merge { left: next(), right: next(), result: next() }
         });
-        let merges = merges.collect();
+        let merges = memory::collect(merges)?;
         let Header { kind, pre_tokenizer, special, .. } = header;
-        let vocab = Vocab { kind, pre_tokenizer, ends, kinds, bytes, scores, merges, special };
-        vocab.check()?;
-        Ok(vocab)
+        Tables { kind, pre_tokenizer, ends, kinds, bytes, scores, merges, special }.checked()
     }
 }
 
@@ -145,7 +144,7 @@ impl Header {
 /// Lengths to ends; their sum must be what the header declares.
 fn read_lengths(lengths: &[u8], n_bytes: u32) -> Result<Vec<u32>, VocabError> {
     let mut end = 0u32; // at most 2^20 tokens of 2^10 bytes
-    let mut ends = Vec::with_capacity(lengths.len() / 2);
+    let mut ends = memory::with_capacity(lengths.len() / 2)?;
     for (id, len) in lengths.chunks_exact(2).enumerate() {
         let len = u16::from_le_bytes([len[0], len[1]]);
         check_token_len(id, len.into())?;
@@ -158,6 +157,14 @@ fn read_lengths(lengths: &[u8], n_bytes: u32) -> Result<Vec<u32>, VocabError> {
     Ok(ends)
 }
 
+fn read_kinds(codes: &[u8]) -> Result<Vec<TokenKind>, VocabError> {
+    let mut kinds = memory::with_capacity(codes.len())?;
+    for &code in codes {
+        kinds.push(token_kind(code)?);
+    }
+    Ok(kinds)
+}
+
 fn token_kind(code: u8) -> Result<TokenKind, VocabError> {
     match code {
         0 => Ok(TokenKind::Normal),
@@ -168,7 +175,7 @@ fn token_kind(code: u8) -> Result<TokenKind, VocabError> {
     }
 }
 
-fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
+fn words(bytes: &[u8]) -> impl ExactSizeIterator<Item = u32> {
     bytes.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with a vocabulary.
 
 use super::{MAX_MERGES, MAX_TOKEN_LEN, MAX_TOKENS, VocabKind};
+use crate::memory::NoMemory;
 use std::fmt;
 
 /// Why a vocabulary was refused: one variant per rule of the [section](super).
@@ -48,6 +49,8 @@ pub enum VocabError {
     MergeOfSpecial { rank: usize, id: u32 },
     /// A pair that occurs in two merges.
     DuplicateMerge { left: u32, right: u32 },
+    /// The system has no memory for the vocabulary.
+    OutOfMemory { bytes: usize },
 }
 
 impl fmt::Display for VocabError {
@@ -105,8 +108,15 @@ impl fmt::Display for VocabError {
             DuplicateMerge { left, right } => {
                 write!(f, "the pair of tokens {left} and {right} occurs in two merges")
             }
+            OutOfMemory { bytes } => NoMemory { bytes: *bytes }.fmt(f),
         }
     }
 }
 
 impl std::error::Error for VocabError {}
+
+impl From<NoMemory> for VocabError {
+    fn from(NoMemory { bytes }: NoMemory) -> VocabError {
+        VocabError::OutOfMemory { bytes }
+    }
+}

@@ -21,6 +21,7 @@ use norm::Norm;
 use rnn::Rnn;
 use rope::{Rope, Sinusoidal};
 use siskin_format::config::Position;
+use siskin_format::memory::{self, NoMemory};
 use siskin_format::{BlockConfig, DType, File, ModelConfig, OpenOptions};
 use std::path::Path;
 use transformer::Transformer;
@@ -76,17 +77,20 @@ impl Model {
     /// The model of an open file.
     ///
     /// # Errors
-    /// [`Error::Tensor`] when the file lacks a tensor of its own config, which an opened file never does.
+    /// [`Error::Tensor`] when the file lacks a tensor of its own config, which an opened file never does,
+    /// [`Error::OutOfMemory`].
     pub fn from_file(file: File) -> Result<Model, Error> {
         let config = file.config();
         let embed = Linear::load(&file, "embed.weight", None)?;
         let positions = match config.position {
             Position::Learned => Positions::Learned(Linear::load(&file, "position.weight", None)?),
-            Position::Sinusoidal => Positions::Sinusoidal(Sinusoidal::new(config.d_model)),
+            Position::Sinusoidal => {
+                Positions::Sinusoidal(Sinusoidal::new(config.d_model).map_err(out_of_memory)?)
+            }
             Position::None | Position::Rope { .. } => Positions::None,
         };
         let mut ropes = Vec::new();
-        let mut blocks = Vec::new();
+        let mut blocks = memory::with_capacity(config.n_layers()).map_err(out_of_memory)?;
         let mut width = config.d_model;
         for (index, block) in config.blocks.iter().enumerate() {
             blocks.push(Block::load(&file, config, index, block, width, &mut ropes)?);
@@ -246,7 +250,9 @@ impl Block {
             BlockConfig::Lstm(lstm) => Block::Lstm(Lstm::load(file, config, index, lstm, width)?),
             BlockConfig::Transformer(t) => {
                 let rope = match config.position {
-                    Position::Rope { theta } => Some(rope_index(ropes, t.head_dim, theta)),
+                    Position::Rope { theta } => {
+                        Some(rope_index(ropes, t.head_dim, theta).map_err(out_of_memory)?)
+                    }
                     _ => None,
                 };
                 Block::Transformer(Box::new(Transformer::load(file, config, index, t, width, rope)?))
@@ -256,9 +262,14 @@ impl Block {
 }
 
 /// Blocks of the same head width share their angles. The order is that of [`Plan`]: first use first.
-fn rope_index(ropes: &mut Vec<Rope>, head_dim: usize, theta: f32) -> usize {
-    ropes.iter().position(|rope| rope.head_dim == head_dim).unwrap_or_else(|| {
-        ropes.push(Rope::new(head_dim, theta));
-        ropes.len() - 1
-    })
+fn rope_index(ropes: &mut Vec<Rope>, head_dim: usize, theta: f32) -> Result<usize, NoMemory> {
+    if let Some(index) = ropes.iter().position(|rope| rope.head_dim == head_dim) {
+        return Ok(index);
+    }
+    memory::push(ropes, Rope::new(head_dim, theta)?)?;
+    Ok(ropes.len() - 1)
+}
+
+fn out_of_memory(NoMemory { bytes }: NoMemory) -> Error {
+    Error::OutOfMemory { bytes }
 }

@@ -3,6 +3,7 @@
 //! Angles are taken in double precision by the runtime's own functions, so that they are the same bits everywhere.
 
 use crate::kernels::math::{pow_f64, sin_cos_f64};
+use siskin_format::memory::{self, NoMemory};
 
 /// Rotations of one head width.
 #[derive(Clone, Debug)]
@@ -13,9 +14,9 @@ pub(crate) struct Rope {
 
 impl Rope {
     /// `theta^(-2i / head_dim)` for each pair i.
-    pub(crate) fn new(head_dim: usize, theta: f32) -> Self {
+    pub(crate) fn new(head_dim: usize, theta: f32) -> Result<Self, NoMemory> {
         let frequency = |i: usize| pow_f64(theta as f64, -2.0 * i as f64 / head_dim as f64);
-        Rope { head_dim, frequencies: (0..head_dim / 2).map(frequency).collect() }
+        Ok(Rope { head_dim, frequencies: memory::collect((0..head_dim / 2).map(frequency))? })
     }
 
     /// Cosines, then sines, of one position: `out` `[head_dim]`.
@@ -48,9 +49,9 @@ pub(crate) struct Sinusoidal {
 
 impl Sinusoidal {
     /// `10000^(-2i / d_model)` for each pair i.
-    pub(crate) fn new(d_model: usize) -> Self {
+    pub(crate) fn new(d_model: usize) -> Result<Self, NoMemory> {
         let frequency = |i: usize| pow_f64(10_000.0, -2.0 * i as f64 / d_model as f64);
-        Sinusoidal { frequencies: (0..d_model.div_ceil(2)).map(frequency).collect() }
+        Ok(Sinusoidal { frequencies: memory::collect((0..d_model.div_ceil(2)).map(frequency))? })
     }
 
     /// `x[2i] += sin(position * f_i)`, `x[2i + 1] += cos(position * f_i)`.
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn angles_are_those_of_the_paper() {
-        let rope = Rope::new(8, 10_000.0);
+        let rope = Rope::new(8, 10_000.0).unwrap();
         let mut angles = [0.0; 8];
         rope.angles(1234, &mut angles);
         for i in 0..4 {
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_rotation_keeps_lengths_and_depends_on_the_distance_only() {
-        let rope = Rope::new(6, 1000.0);
+        let rope = Rope::new(6, 1000.0).unwrap();
         let dot = |p: usize, q: usize| {
             let (mut a, mut b) = ([0.3, -1.0, 0.5, 0.7, 0.1, -0.4], [1.0, 0.2, -0.6, 0.4, 0.9, 0.8]);
             let mut angles = [0.0; 6];
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn sinusoids_alternate() {
         let mut x = [0.0; 5];
-        Sinusoidal::new(5).add(3, &mut x);
+        Sinusoidal::new(5).unwrap().add(3, &mut x);
         let f = 10_000f64.powf(-2.0 / 5.0) * 3.0;
         for (x, expected) in x.iter().zip([3f64.sin(), 3f64.cos(), f.sin(), f.cos()]) {
             assert!((*x as f64 - expected).abs() < 1e-7);

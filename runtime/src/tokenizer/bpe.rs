@@ -2,6 +2,7 @@
 //! the best rank is merged, the leftmost first, until no pair has a merge.
 
 use super::{TokenizerError, byte_id, byte_ids};
+use siskin_format::memory::{self, NoMemory};
 use siskin_format::vocab::{Merge, PreTokenizer, TokenKind, Vocab};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -25,28 +26,28 @@ pub(super) struct Bpe {
 }
 
 impl Bpe {
-    pub(super) fn new(vocab: &Vocab) -> Bpe {
+    pub(super) fn new(vocab: &Vocab) -> Result<Bpe, NoMemory> {
         let merges = vocab.merges();
-        let mut ranks: Vec<u32> = (0..merges.len() as u32).collect();
+        let mut ranks: Vec<u32> = memory::collect(0..merges.len() as u32)?;
         let pair = |rank: u32| {
             let Merge { left, right, .. } = merges[rank as usize];
             (left, right)
         };
         ranks.sort_unstable_by_key(|&rank| pair(rank));
-        let mut starts = vec![0; vocab.len() + 1];
+        let mut starts = memory::repeated(0, vocab.len() + 1)?;
         for merge in merges {
             starts[merge.left as usize + 1] += 1;
         }
         for id in 0..vocab.len() {
             starts[id + 1] += starts[id];
         }
-        Bpe {
+        Ok(Bpe {
             alphabet: byte_ids(vocab, TokenKind::Normal),
             starts,
-            rights: ranks.iter().map(|&rank| (pair(rank).1, rank)).collect(),
-            results: merges.iter().map(|merge| merge.result).collect(),
+            rights: memory::collect(ranks.iter().map(|&rank| (pair(rank).1, rank)))?,
+            results: memory::collect(merges.iter().map(|merge| merge.result))?,
             pre_tokenizer: vocab.pre_tokenizer(),
-        }
+        })
     }
 
     pub(super) fn pre_tokenizer(&self) -> PreTokenizer {
@@ -111,22 +112,25 @@ impl Merger {
             return Err(TokenizerError::WordTooLong { len: word.len() });
         }
         self.ids.clear();
+        memory::reserve(&mut self.ids, word.len())?;
         for (i, &byte) in word.iter().enumerate() {
             self.ids.push(byte_id(&bpe.alphabet, self.unk, byte, at + i)?);
         }
         if word.len() <= SCAN_UP_TO {
-            self.merge_short(bpe);
+            self.merge_short(bpe)?;
         } else {
-            self.merge_long(bpe);
+            self.merge_long(bpe)?;
         }
+        memory::reserve(out, self.ids.len())?;
         out.extend_from_slice(&self.ids);
         Ok(())
     }
 
     /// Quadratic, but with the smallest of constants.
-    fn merge_short(&mut self, bpe: &Bpe) {
+    fn merge_short(&mut self, bpe: &Bpe) -> Result<(), NoMemory> {
         let Merger { ids, ranks, .. } = self;
         ranks.clear();
+        memory::reserve(ranks, ids.len())?;
         ranks.extend(ids.windows(2).map(|pair| bpe.rank(pair[0], pair[1])));
         while let Some((at, rank)) = best(ranks) {
             ids[at] = bpe.results[rank as usize];
@@ -139,13 +143,15 @@ impl Merger {
                 ranks[at] = bpe.rank(ids[at], ids[at + 1]);
             }
         }
+        Ok(())
     }
 
     /// O(n log n): a heap of candidates over a linked list.
-    fn merge_long(&mut self, bpe: &Bpe) {
+    fn merge_long(&mut self, bpe: &Bpe) -> Result<(), NoMemory> {
         let Merger { ids, links, heap, .. } = self;
         let n = ids.len() as u32; // below DEAD
         links.clear();
+        memory::reserve(links, ids.len())?;
         links.extend(
             (0..n).map(|i| Link { prev: i.wrapping_sub(1), next: if i + 1 < n { i + 1 } else { END } }),
         );
@@ -156,6 +162,7 @@ impl Merger {
         };
         let mut buffer = std::mem::take(heap);
         buffer.clear();
+        memory::reserve(&mut buffer, ids.len())?;
         buffer.extend((1..n).filter_map(|next| candidate(ids, next - 1, next)));
         let mut queue = BinaryHeap::from(buffer);
         while let Some(Reverse(Candidate { rank, at, left, right })) = queue.pop() {
@@ -164,6 +171,9 @@ impl Merger {
             if next == DEAD || next == END || ids[at as usize] != left || ids[next as usize] != right {
                 continue;
             }
+            queue
+                .try_reserve(2)
+                .map_err(|_| NoMemory { bytes: size_of::<Candidate>() * (queue.len() + 2) })?;
             ids[at as usize] = bpe.results[rank as usize];
             let after = links[next as usize].next;
             links[next as usize].next = DEAD;
@@ -185,6 +195,7 @@ impl Merger {
         }
         ids.truncate(kept);
         *heap = queue.into_vec();
+        Ok(())
     }
 }
 
@@ -234,14 +245,14 @@ mod tests {
     }
 
     fn both(vocab: &Vocab, word: &str) -> Vec<String> {
-        let bpe = Bpe::new(vocab);
+        let bpe = Bpe::new(vocab).unwrap();
         let mut merger = Merger::default();
         merger.ids.extend(word.bytes().map(|b| bpe.alphabet[b as usize]));
         let ids = merger.ids.clone();
-        merger.merge_short(&bpe);
+        merger.merge_short(&bpe).unwrap();
         let short = merger.ids.clone();
         merger.ids = ids;
-        merger.merge_long(&bpe);
+        merger.merge_long(&bpe).unwrap();
         assert_eq!(merger.ids, short, "{word}");
         short.iter().map(|&id| String::from_utf8(vocab.token(id).unwrap().to_vec()).unwrap()).collect()
     }
@@ -266,7 +277,7 @@ mod tests {
     #[test]
     fn an_unknown_byte_is_an_error_or_unk() {
         let vocab = vocab(&[("a", "b")]);
-        let bpe = Bpe::new(&vocab);
+        let bpe = Bpe::new(&vocab).unwrap();
         let (mut merger, mut ids) = (Merger::default(), Vec::new());
         let error = merger.encode_word(&bpe, b"abx", 10, &mut ids).unwrap_err();
         assert_eq!(error, TokenizerError::UnknownByte { byte: b'x', at: 12 });

@@ -3,6 +3,8 @@
 //! Direct-mapped and of fixed size: a word that falls on another's place takes it. So memory is bounded and no
 //! choice of text makes a look-up slow.
 
+use siskin_format::memory;
+
 const N_ENTRIES: usize = 8192;
 const MAX_WORD: usize = 31;
 const MAX_IDS: usize = 7;
@@ -22,19 +24,16 @@ pub(super) struct WordCache {
 }
 
 impl WordCache {
-    pub(super) fn new() -> WordCache {
-        WordCache { entries: vec![Entry::default(); N_ENTRIES] }
+    /// An empty cache; none when the system has no memory for it, as it only saves time.
+    pub(super) fn new() -> Option<WordCache> {
+        Some(WordCache { entries: memory::repeated(Entry::default(), N_ENTRIES).ok()? })
     }
 
-    /// Appends the ids of the word if it is here, and says whether it is.
-    pub(super) fn find(&self, word: &[u8], ids: &mut Vec<u32>) -> bool {
-        let Some(key) = key(word) else { return false };
+    /// The ids of the word, if it is here.
+    pub(super) fn find(&self, word: &[u8]) -> Option<&[u32]> {
+        let key = key(word)?;
         let entry = &self.entries[slot(&key)];
-        if entry.key != key {
-            return false;
-        }
-        ids.extend_from_slice(&entry.ids[..entry.n_ids as usize]);
-        true
+        (entry.key == key).then(|| &entry.ids[..entry.n_ids as usize])
     }
 
     /// Keeps the ids of a word, unless the word is long.
@@ -77,30 +76,26 @@ mod tests {
 
     #[test]
     fn a_word_is_found_until_another_takes_its_place() {
-        let mut cache = WordCache::new();
-        let mut ids = vec![9];
-        assert!(!cache.find(b"word", &mut ids));
+        let mut cache = WordCache::new().unwrap();
+        assert_eq!(cache.find(b"word"), None);
         cache.keep(b"word", &[1, 2, 3]);
-        assert!(cache.find(b"word", &mut ids));
-        assert_eq!(ids, [9, 1, 2, 3]);
+        assert_eq!(cache.find(b"word"), Some(&[1, 2, 3][..]));
         for other in [&b"wor"[..], b"word\0", b"Word"] {
-            assert!(!cache.find(other, &mut ids));
+            assert_eq!(cache.find(other), None);
         }
-        let rival = (0u32..).map(|i| i.to_string().into_bytes());
-        let rival =
-            rival.into_iter().find(|w| slot(&key(w).unwrap()) == slot(&key(b"word").unwrap())).unwrap();
+        let mut rivals = (0u32..).map(|i| i.to_string().into_bytes());
+        let rival = rivals.find(|w| slot(&key(w).unwrap()) == slot(&key(b"word").unwrap())).unwrap();
         cache.keep(&rival, &[4]);
-        assert!(!cache.find(b"word", &mut ids) && cache.find(&rival, &mut ids));
+        assert_eq!((cache.find(b"word"), cache.find(&rival)), (None, Some(&[4][..])));
     }
 
     #[test]
     fn long_words_are_not_kept() {
-        let mut cache = WordCache::new();
-        let mut ids = Vec::new();
+        let mut cache = WordCache::new().unwrap();
         cache.keep(&[b'x'; 32], &[1]);
         cache.keep(b"eight ids", &[1; 8]);
-        assert!(!cache.find(&[b'x'; 32], &mut ids) && !cache.find(b"eight ids", &mut ids));
+        assert_eq!((cache.find(&[b'x'; 32]), cache.find(b"eight ids")), (None, None));
         cache.keep(&[b'x'; 31], &[1; 7]);
-        assert!(cache.find(&[b'x'; 31], &mut ids));
+        assert_eq!(cache.find(&[b'x'; 31]), Some(&[1; 7][..]));
     }
 }

@@ -1,6 +1,7 @@
 //! Character vocabularies: one token per code point.
 
 use super::{NO_ID, TokenizerError};
+use siskin_format::memory;
 use siskin_format::vocab::{TokenKind, Vocab};
 
 /// From code point to id.
@@ -12,19 +13,19 @@ pub(super) struct CharIds {
 }
 
 impl CharIds {
-    pub(super) fn new(vocab: &Vocab) -> CharIds {
+    pub(super) fn new(vocab: &Vocab) -> Result<CharIds, TokenizerError> {
         let mut ids = CharIds { ascii: [NO_ID; 128], others: Vec::new(), vocab_size: vocab.len() };
         for (id, (bytes, kind)) in vocab.tokens().enumerate() {
             let text = std::str::from_utf8(bytes).unwrap_or_default(); // a Vocab's normal tokens are UTF-8
             if let (Some(c), TokenKind::Normal) = (text.chars().next(), kind) {
                 match ids.ascii.get_mut(c as usize) {
                     Some(entry) => *entry = id as u32,
-                    None => ids.others.push((c, id as u32)),
+                    None => memory::push(&mut ids.others, (c, id as u32))?,
                 }
             }
         }
         ids.others.sort_unstable();
-        ids
+        Ok(ids)
     }
 
     fn get(&self, c: char) -> Option<u32> {
@@ -52,7 +53,7 @@ impl CharIds {
         };
         for (index, (at, c)) in valid.char_indices().enumerate() {
             let unknown = TokenizerError::UnknownChar { found: c, at, index, vocab_size: self.vocab_size };
-            ids.push(self.get(c).or(unk).ok_or(unknown)?);
+            memory::push(ids, self.get(c).or(unk).ok_or(unknown)?)?;
         }
         bad.map_or(Ok(()), |at| Err(TokenizerError::InvalidUtf8 { at }))
     }

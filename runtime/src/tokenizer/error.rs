@@ -1,5 +1,6 @@
 //! Why a text has no tokens.
 
+use siskin_format::NoMemory;
 use std::fmt;
 
 /// Why a text could not be encoded.
@@ -36,6 +37,11 @@ pub enum TokenizerError {
         /// Its length in bytes.
         len: usize,
     },
+    /// The system has no memory for the tokenizer's tables, or for the tokens of a text.
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
 }
 
 impl fmt::Display for TokenizerError {
@@ -60,8 +66,15 @@ impl fmt::Display for TokenizerError {
             TokenizerError::WordTooLong { len } => {
                 write!(f, "a single word of {len} bytes is too long: expected less than 4 GiB")
             }
+            TokenizerError::OutOfMemory { bytes } => NoMemory { bytes }.fmt(f),
         }
     }
 }
 
 impl std::error::Error for TokenizerError {}
+
+impl From<NoMemory> for TokenizerError {
+    fn from(NoMemory { bytes }: NoMemory) -> TokenizerError {
+        TokenizerError::OutOfMemory { bytes }
+    }
+}
