@@ -56,7 +56,7 @@ pub struct ModelArgs {
     pub no_mmap: bool,
 
     /// Most memory to take, such as 512M, beside the mapped file; more is refused before it is taken
-    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<usize>,
 }
 
@@ -353,6 +353,19 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A size such as 512M: bytes, or K, M, G of 1024.
+fn size(text: &str) -> Result<usize, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let number: Option<usize> = number.parse().ok();
+    let bytes = number.and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "expected a size such as 512M: a whole number of bytes, K, M or G".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,5 +383,16 @@ mod tests {
         let Command::Run(run) = cli.unwrap().command else { panic!("not run") };
         assert_eq!(run.prompt.unwrap(), "- hello");
         assert_eq!((run.sampler.temp, run.sampler.stop[0].as_str()), (-1.0, "--"));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("1000"), Ok(1000));
+        assert_eq!((size("2k"), size("512M"), size("3G")), (Ok(2048), Ok(512 << 20), Ok(3 << 30)));
+        for wrong in
+            ["", "M", "0", "0G", "-1", "1.5G", "99999999999999999999", "18446744073709551615K", "5 M", "ÄM"]
+        {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }

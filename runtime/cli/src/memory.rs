@@ -86,33 +86,9 @@ fn field(path: impl AsRef<Path>, name: &str) -> Option<usize> {
     lines.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok())?)
 }
 
-/// A size such as 512M: bytes, or K, M, G of 1024.
-pub fn parse(text: &str) -> Result<usize, String> {
-    let (number, unit) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
-        _ => (text, 1),
-    };
-    let number: Option<usize> = number.parse().ok();
-    let bytes = number.and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| "expected a size such as 512M: a whole number of bytes, K, M or G".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(parse("1000"), Ok(1000));
-        assert_eq!((parse("2k"), parse("512M"), parse("3G")), (Ok(2048), Ok(512 << 20), Ok(3 << 30)));
-        for wrong in
-            ["", "M", "0", "0G", "-1", "1.5G", "99999999999999999999", "18446744073709551615K", "5 M", "ÄM"]
-        {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn groups_are_those_of_memory() {
