@@ -2,12 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size
+.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy doc isa aarch64 arm loom mca size test ## everything below: what CI runs
+check: fmt clippy doc isa aarch64 arm loom mca size examples abi packages test ## everything below: what CI runs
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -55,6 +55,30 @@ lib: ## target/lib: libsiskin.a, libsiskin.so and siskin.h
 	@cd $${CARGO_TARGET_DIR:-target} && mkdir -p lib && ln -sf libsiskin.so.0 lib/libsiskin.so && \
 		cp dist/libsiskin_ffi.a lib/libsiskin.a && cp dist/libsiskin_ffi.so lib/libsiskin.so.0
 	@cp runtime/ffi/include/siskin.h $${CARGO_TARGET_DIR:-target}/lib/
+
+all: ## target/stage: what `make install` copies: programs, man pages, completions, C library
+	bash packaging/stage native
+
+install: ## copies it below PREFIX (/usr/local); LIBDIR and DESTDIR serve packagers
+	PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" bash packaging/install install
+
+uninstall: ## removes it again
+	PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" bash packaging/install uninstall
+
+deb: ## target/deb: Debian packages of this machine, or with ARCH=arm64 or ARCH=armhf
+	bash packaging/deb $(ARCH)
+
+examples: all ## the C library's examples: shared, static, CMake; sanitizers, valgrind, an emulated ARM
+	@echo "==== examples of the C library"
+	bash .ci/examples
+
+abi: all ## the C library's functions and types, against packaging/siskin.abi
+	@echo "==== binary interface"
+	bash packaging/abi
+
+packages: all ## the Debian packages: built twice, installed, used, upgraded and removed
+	@echo "==== packages"
+	bash .ci/packages
 
 # What a device gets.
 size: ## the stripped siskin is at most 2 MB

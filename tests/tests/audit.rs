@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// Which packages make a room.
 const PACKAGES: [(&str, &[&str]); 4] = [
-    ("runtime", &["siskin-format", "siskin"]),
+    ("runtime", &["siskin-format", "siskin", "siskin-ffi"]),
     ("cli", &["siskin-cli"]),
     ("trainer", &["siskin-trainer"]),
     ("tests", &["siskin-tests", "siskin-pages"]),
