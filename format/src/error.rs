@@ -361,6 +361,10 @@ impl fmt::Display for Error {
             ByteSwapped => {
                 write!(f, "the file's bytes are swapped; siskin files are little-endian on every machine")
             }
+            UnsupportedVersion { found } if found.major == 0 => write!(
+                f,
+                "the file has version {found}, expected 1.0 to {VERSION}; no siskin ever wrote that, copy the file again"
+            ),
             UnsupportedVersion { found } => write!(
                 f,
                 "the file has version {found}, expected 1.0 to {VERSION}; it was written by a newer version, \

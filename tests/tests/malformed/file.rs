@@ -3,7 +3,7 @@
 use super::{assert_refused, open, peak_of, refusal, tiny};
 use siskin_format::{Error, File, OpenOptions};
 use siskin_tests::raw_file::RawFile;
-use siskin_tests::{skip, temp_dir};
+use siskin_tests::{bin, skip, temp_dir};
 use std::fs;
 use std::path::Path;
 
@@ -133,7 +133,7 @@ fn the_header_vouches_for_itself() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_by_its_kind() {
+fn case_08_what_is_no_file_is_refused_by_its_kind() {
     let dir = temp_dir();
     assert!(matches!(open_path(dir.path()), Error::NotAFile { kind: "a directory", .. }));
     let missing = dir.path().join("missing.siskin");
@@ -145,7 +145,7 @@ fn what_is_no_file_is_refused_by_its_kind() {
 
 #[cfg(unix)]
 #[test]
-fn pipes_devices_and_sockets_are_refused_without_waiting() {
+fn case_08_pipes_devices_and_sockets_are_refused_without_waiting() {
     let dir = temp_dir();
     for device in ["/dev/zero", "/dev/null"] {
         assert!(matches!(open_path(Path::new(device)), Error::NotAFile { kind: "a device", .. }));
@@ -167,7 +167,7 @@ fn pipes_devices_and_sockets_are_refused_without_waiting() {
 /// Five gigabytes that take no space on the disk must take none in memory. (That they do not fit a 32-bit machine
 /// is tested where sizes are converted, in `siskin_format::mmap`.)
 #[test]
-fn a_sparse_file_of_five_gigabytes_costs_nothing() {
+fn case_09_a_sparse_file_of_five_gigabytes_costs_nothing() {
     let dir = temp_dir();
     let path = dir.path().join("sparse.siskin");
     let file = fs::File::create(&path).unwrap();
@@ -182,6 +182,25 @@ fn a_sparse_file_of_five_gigabytes_costs_nothing() {
     std::os::unix::fs::FileExt::write_all_at(&file, &declared.bytes, 0).unwrap();
     let mapped = File::open(&path, &with_map(true)).unwrap_err();
     assert!(matches!(mapped, Error::SectionHole { .. }), "{mapped}");
+}
+
+/// Where the address space ends before the file does, as on a 32-bit machine, the map is refused, in one line.
+#[cfg(target_os = "linux")]
+#[test]
+fn case_09_a_file_larger_than_the_address_space_is_refused() {
+    let dir = temp_dir();
+    let path = dir.path().join("sparse.siskin");
+    let declared = tiny().put(16, &(5u64 << 30).to_le_bytes()).sealed();
+    fs::write(&path, &declared.bytes).unwrap();
+    if fs::File::options().write(true).open(&path).unwrap().set_len(5 << 30).is_err() {
+        return skip("the temporary folder has no sparse files");
+    }
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -v 4000000 && exec \"$0\" -q info \"$1\""]).arg(bin("siskin")).arg(&path);
+    let output = limited.output().expect("every Linux has a shell");
+    let line = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(line.contains("cannot map") && line.contains("memory"), "{line}");
 }
 
 #[test]

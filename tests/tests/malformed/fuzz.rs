@@ -130,7 +130,7 @@ fn mutate(file: &RawFile, rng: &mut Rng) -> RawFile {
 }
 
 /// The variants down to the innermost one, as in "Tensor/Length".
-fn kind_of(error: &Error) -> String {
+pub(crate) fn kind_of(error: &Error) -> String {
     let name = |debug: String| debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_string();
     let inner = match error {
         Error::Meta { error, .. } => name(format!("{error:?}")),

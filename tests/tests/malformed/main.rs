@@ -2,6 +2,7 @@
 //! the bound on memory that SPEC.md promises.
 
 mod config;
+mod fifty;
 mod file;
 mod found;
 mod fuzz;
