@@ -5,6 +5,7 @@
 
 use crate::activations::reserved;
 use crate::error::Error;
+use crate::kernels::memory::Memory;
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::session::{Session, log_prob};
 use crate::stop::StopMatcher;
@@ -127,10 +128,30 @@ impl Generator {
         tokenizer: Arc<Tokenizer>,
         options: &GenerateOptions,
     ) -> Result<Generator, Error> {
+        let bytes = Sampler::bytes(tokenizer.vocab_size());
+        let mut memory = Memory::new(bytes).ok_or(Error::OutOfMemory { bytes })?;
+        Generator::new_in(session, tokenizer, options, &mut memory)
+    }
+
+    /// As [`Generator::new`], with the sampler in memory of the caller, which takes [`Sampler::bytes`] of it. What is
+    /// allocated besides are the stop strings, room for one piece of text, and what penalties take.
+    ///
+    /// # Errors
+    /// As [`Generator::new`].
+    ///
+    /// # Panics
+    /// As [`Generator::new`].
+    pub fn new_in(
+        session: Session,
+        tokenizer: Arc<Tokenizer>,
+        options: &GenerateOptions,
+        memory: &mut Memory,
+    ) -> Result<Generator, Error> {
         let vocab_size = session.model().config().vocab_size;
         assert_eq!(tokenizer.vocab_size(), vocab_size, "tokens of tokenizer and model");
+        let sampler = sampler_options(&tokenizer, &options.sampler)?;
         let mut generator = Generator {
-            sampler: Sampler::new(sampler_options(&tokenizer, &options.sampler)?, vocab_size)?,
+            sampler: Sampler::new_in(sampler, vocab_size, memory)?,
             stops: StopMatcher::new(&options.stop)?,
             utf8: Utf8Stream::new(),
             bytes: Vec::new(),

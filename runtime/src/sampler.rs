@@ -26,19 +26,26 @@ mod tests;
 pub use options::{SamplerError, SamplerOptions};
 pub use rng::Rng;
 
+use crate::kernels::memory::Memory;
 use crate::kernels::{Isa, Kernels};
 use filter::Candidates;
 pub(crate) use penalty::History;
 use penalty::Penalties;
 
 /// Draws tokens by [`SamplerOptions`] and remembers what its penalties need.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sampler {
     options: SamplerOptions,
     rng: Rng,
     penalties: Penalties,
     candidates: Candidates,
     vocab_size: usize,
+}
+
+/// All instruction sets give the same bits. If SISKIN_ISA names none, the model has already said so.
+fn best_kernels() -> &'static Kernels {
+    let isa = Isa::detect().unwrap_or(Isa::Scalar);
+    isa.kernels().or(Isa::Scalar.kernels()).expect("every CPU runs the scalar kernels")
 }
 
 /// A sampler's state of its own, see [`Sampler::prepared`].
@@ -54,22 +61,44 @@ impl Sampler {
     /// # Errors
     /// An option outside its range; the message says which, and what the range is.
     pub fn new(options: SamplerOptions, vocab_size: usize) -> Result<Sampler, SamplerError> {
-        // All instruction sets give the same bits. If SISKIN_ISA names none, the model has already said so.
-        let isa = Isa::detect().unwrap_or(Isa::Scalar);
-        let kernels = isa.kernels().or(Isa::Scalar.kernels()).expect("every CPU runs the scalar kernels");
-        Sampler::with_kernels(options, vocab_size, kernels)
+        options.check(vocab_size)?;
+        let bytes = Sampler::bytes(vocab_size);
+        let mut memory = Memory::new(bytes).ok_or(SamplerError::OutOfMemory { bytes })?;
+        Sampler::with_kernels(options, vocab_size, best_kernels(), &mut memory)
+    }
+
+    /// As [`Sampler::new`], in memory of the caller, of which it takes [`Sampler::bytes`]. Penalties that do something take 12
+    /// bytes for each token of the vocabulary and 4 for each of the history besides, from the system.
+    ///
+    /// # Errors
+    /// As [`Sampler::new`]; [`SamplerError::OutOfMemory`] when there is too little.
+    pub fn new_in(
+        options: SamplerOptions,
+        vocab_size: usize,
+        memory: &mut Memory,
+    ) -> Result<Sampler, SamplerError> {
+        Sampler::with_kernels(options, vocab_size, best_kernels(), memory)
+    }
+
+    /// Bytes that a sampler of as many tokens takes, penalties aside.
+    pub fn bytes(vocab_size: usize) -> usize {
+        let mut counting = Memory::counting();
+        Candidates::new(vocab_size, best_kernels(), &mut counting).map_or(usize::MAX, |_| counting.bytes())
     }
 
     fn with_kernels(
         options: SamplerOptions,
         vocab_size: usize,
         kernels: &'static Kernels,
+        memory: &mut Memory,
     ) -> Result<Sampler, SamplerError> {
         options.check(vocab_size)?;
+        let bytes = Sampler::bytes(vocab_size);
         Ok(Sampler {
             rng: Rng::new(options.seed),
             penalties: Penalties::new(&options, vocab_size)?,
-            candidates: Candidates::new(vocab_size, kernels),
+            candidates: Candidates::new(vocab_size, kernels, memory)
+                .ok_or(SamplerError::OutOfMemory { bytes })?,
             options,
             vocab_size,
         })

@@ -110,21 +110,24 @@ impl Session {
     pub fn forward_each(&mut self, tokens: &[u32], mut f: impl FnMut(usize, &[f32])) -> Result<(), Error> {
         self.engine.check(0, tokens)?;
         self.engine.begin()?;
-        self.has_logits = false;
         let Plan { batch, head_batch, vocab_size, .. } = self.engine.plan;
-        let mut first = 0;
+        let (mut first, mut last) = (0, 0);
         for piece in tokens.chunks(batch) {
             self.engine.add(0, piece, piece.len());
             self.engine.run()?;
             for start in (0..piece.len()).step_by(head_batch) {
                 let n = head_batch.min(piece.len() - start);
-                self.engine.logits(start, n, 0);
-                for (i, logits) in self.engine.rows(0..n).chunks_exact(vocab_size).enumerate() {
+                // The first row stays what it was, should the call be cancelled.
+                self.engine.logits(start, n, 1);
+                last = n;
+                for (i, logits) in self.engine.rows(1..n + 1).chunks_exact(vocab_size).enumerate() {
                     f(first + start + i, logits);
                 }
             }
             first += piece.len();
         }
+        self.engine.ws.logits.copy_within(last * vocab_size..(last + 1) * vocab_size, 0);
+        self.has_logits = true;
         Ok(())
     }
 
@@ -134,8 +137,8 @@ impl Session {
         self.has_logits = false;
     }
 
-    /// The logits that follow the last token, `[vocab_size]`: those that [`Session::forward`] returned last. `None` at first,
-    /// and after [`Session::forward_each`] and [`Session::reset`].
+    /// The logits that follow the last token, `[vocab_size]`: what [`Session::forward`] returned, or
+    /// [`Session::forward_each`] gave at last. `None` at first and after [`Session::reset`].
     pub fn logits(&self) -> Option<&[f32]> {
         self.has_logits.then(|| self.engine.rows(0..1))
     }

@@ -114,7 +114,7 @@ impl Plan {
 
     /// Rows of logits that are kept at a time.
     fn logit_rows(&self) -> usize {
-        self.head_batch.max(self.slots)
+        (self.head_batch + 1).max(self.slots)
     }
 }
 
@@ -293,7 +293,7 @@ pub(crate) struct Workspace {
     pub(crate) gx: Buffer<f32>, // [tokens, gates * hidden]
     pub(crate) gh: Buffer<f32>, // [slots, gates * hidden]
     pub(crate) angles: Vec<Buffer<f32>>, // per head width: [tokens, head_dim], cosines then sines
-    pub(crate) logits: Buffer<f32>, // [max(head_batch, slots), vocab_size]
+    pub(crate) logits: Buffer<f32>, // [max(head_batch + 1, slots), vocab_size]
     /// Row and slot of every token of one recurrent step.
     pub(crate) active: Buffer<(usize, usize)>, // [slots]
     /// Rows that attention takes together,

@@ -188,7 +188,9 @@ SISKIN_API void siskin_session_options_init(siskin_session_options *options, siz
 /* Makes a session of a model, at the beginning of a text, and stores it in `*session`. `options` may be NULL. All that it needs
  * is allocated and all its threads are started now; later steps of it allocate nothing (prompts take memory for their tokens).
  * SISKIN_BUDGET when it would need more than max_memory, checked before anything is allocated; SISKIN_NO_MEMORY also
- * when the system refuses a thread; SISKIN_UNSUPPORTED. Any thread. Since 0.1. */
+ * when the system refuses a thread; SISKIN_UNSUPPORTED. One request for memory cannot be refused in safety: the some dozen bytes
+ * that the language's and the system's libraries take for a new thread end the process; a session of one thread makes none.
+ * Any thread. Since 0.1. */
 SISKIN_API siskin_status siskin_session_new(siskin_model *model, const siskin_session_options *options,
                                             siskin_session **session);
 
@@ -197,10 +199,17 @@ SISKIN_API siskin_status siskin_session_new(siskin_model *model, const siskin_se
  * being freed. Not from a signal handler. Since 0.1. */
 SISKIN_API void siskin_session_free(siskin_session *session);
 
-/* Stores how many bytes a session with these options takes: state, buffers, scratch of its threads, and sampler. Not counted are the stacks of
- * its threads (256 KiB each, of which they touch a few), and less than SISKIN_SESSION_EXTRA bytes of bookkeeping
- * and 1 KiB for each thread. Any thread. Since 0.1. */
+/* Stores how many bytes a session with these options takes: state, buffers, scratch of its threads, and sampler. Not counted are
+ * the handle and its bookkeeping, under 32 KiB and 1 KiB for each thread; the threads' stacks, 256 KiB each, of which they touch a
+ * few; and what is set later: stop strings, biases, and for penalties that do something 12 bytes for each token of the
+ * vocabulary and 4 for each of penalty_last_n. Any thread. Since 0.1. */
 SISKIN_API siskin_status siskin_session_bytes(const siskin_model *model, const siskin_session_options *options, size_t *bytes);
+
+/* As siskin_session_new(), in the caller's `memory` of `size` bytes, at any address, of which it takes siskin_session_bytes().
+ * Only what that does not count comes from the system. The memory is the session's until siskin_session_free() has returned (in
+ * the callback of siskin_session_generate(): until that has returned). SISKIN_BUDGET when it is too small. Since 0.1. */
+SISKIN_API siskin_status siskin_session_new_in(siskin_model *model, const siskin_session_options *options, void *memory,
+                                               size_t size, siskin_session **session);
 
 /* ---- How tokens are chosen ---------------------------------------------------------------------------------------------- */
 
@@ -330,6 +339,39 @@ SISKIN_API siskin_status siskin_detokenize(const siskin_model *model, const uint
 /* The text of one token, without a copy and without a NUL: it lies in the model. SISKIN_INVALID_ARGUMENT for a token that does not exist.
  * Any thread. Since 0.1. */
 SISKIN_API siskin_status siskin_token_text(const siskin_model *model, uint32_t token, const char **bytes, size_t *length);
+
+/* Feeds tokens: the text goes on after them. A text that is under way ends, and its last token is fed before them; what was held back of it
+ * is dropped. Penalties count the tokens. No tokens, or one that does not exist: SISKIN_INVALID_ARGUMENT. SISKIN_CONTEXT_FULL,
+ * SISKIN_CANCELLED: the session stands as before. Since 0.1. */
+SISKIN_API siskin_status siskin_session_feed(siskin_session *session, const uint32_t *tokens, size_t n_tokens);
+
+/* Shows the logits of the token to come, one for each of the vocabulary, before bias and penalties: `*logits` lies in the session until
+ * its next call. Feeds the last token of a text that is under way, which ends. SISKIN_INVALID_ARGUMENT when nothing was fed,
+ * SISKIN_CONTEXT_FULL, SISKIN_CANCELLED. Since 0.1. */
+SISKIN_API siskin_status siskin_session_logits(siskin_session *session, const float **logits, size_t *n_logits);
+
+/* Chooses the token to come by the session's sampling, and draws its random number. The token is not fed: siskin_session_feed() does that, with
+ * this token or another. Fails as siskin_session_logits(), and with SISKIN_NO_CANDIDATE. Since 0.1. */
+SISKIN_API siskin_status siskin_session_sample(siskin_session *session, uint32_t *token);
+
+/* Feeds tokens, as siskin_session_feed() does, and stores in `log_probs`, which has room for `n_tokens`, the natural logarithm of the
+ * probability that the model gave to each, after all that came before it; NaN for the first token of an empty session, which
+ * nothing predicts. SISKIN_CONTEXT_FULL, SISKIN_CANCELLED: the session stands as before, `log_probs` may have been written to.
+ * Since 0.1. */
+SISKIN_API siskin_status siskin_session_score(siskin_session *session, const uint32_t *tokens, size_t n_tokens, double *log_probs);
+
+/* ---- Saved states ------------------------------------------------------------------------------------------------------- */
+
+/* Saves all that decides what comes next: what the model remembers, the sampling, its random numbers and penalties, stop strings, and
+ * the text that is held back. Stores the bytes it takes in `*needed`, and them in `buffer`, which has room for `capacity`.
+ * They grow with the tokens held in a model with attention, and stay small in others. They are the same on every machine and
+ * readable by later versions; they hold the text, so keep them as you keep that. SISKIN_BUFFER_TOO_SMALL. Since 0.1. */
+SISKIN_API siskin_status siskin_session_save(siskin_session *session, void *buffer, size_t capacity, size_t *needed);
+
+/* Goes on from a saved state, in a session of the same model, with any number of threads and any context that is large
+ * enough, on any CPU: the tokens to come are the same, bit for bit. Whatever the bytes are, nothing worse happens than
+ * SISKIN_BAD_STATE, for bytes that are damaged or of another model; SISKIN_CONTEXT_FULL. The session then stands as before. Since 0.1. */
+SISKIN_API siskin_status siskin_session_restore(siskin_session *session, const void *state, size_t size);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,7 @@
 //! The border to C: no panic crosses it, and a failure leaves its text with the thread.
 
+#[cfg(feature = "capi")]
+use crate::status::{Failed, NO_MEMORY};
 use crate::status::{INTERNAL, OK, Outcome, Status};
 use std::any::Any;
 use std::cell::Cell;
@@ -10,7 +12,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs the body of an export.
 pub(crate) fn guard(body: impl FnOnce() -> Outcome) -> Status {
     #[cfg(feature = "capi")]
-    quiet();
+    {
+        quiet();
+        if !crate::reserve::begin() {
+            return Failed::new(NO_MEMORY, "the system has no memory").0;
+        }
+    }
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => OK,
         Ok(Err(failed)) => failed.0,
@@ -18,12 +25,23 @@ pub(crate) fn guard(body: impl FnOnce() -> Outcome) -> Status {
     }
 }
 
+/// Whether what a call has made so far may stay: not when a part of it lies in the reserve, as the system had no memory for it. The
+/// call must then give up, and drop what it made.
+pub(crate) fn keepable() -> Outcome {
+    #[cfg(feature = "capi")]
+    if crate::reserve::held() > 0 {
+        return Err(Failed::new(NO_MEMORY, "the system has no memory"));
+    }
+    Ok(())
+}
+
 /// Runs what has no status to give.
 pub(crate) fn guard_silently(body: impl FnOnce()) {
-    guard(|| {
-        body();
-        Ok(())
-    });
+    #[cfg(feature = "capi")]
+    quiet();
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+        panicked(payload);
+    }
 }
 
 /// Notes a panic; what it carried may itself panic when it is dropped.

@@ -9,17 +9,23 @@
 #![allow(unsafe_code)] // a C interface is pointers
 
 mod arguments;
+mod feed;
 mod guard;
 mod model;
 mod options;
+#[cfg(feature = "capi")]
+mod reserve;
+mod saved;
 mod session;
 mod status;
 mod steps;
 mod tokens;
 
+pub use feed::*;
 pub use guard::siskin_error_text;
 pub use model::*;
 pub use options::*;
+pub use saved::*;
 pub use session::*;
 pub use status::*;
 pub use steps::*;

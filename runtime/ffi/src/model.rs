@@ -1,7 +1,7 @@
 //! Models: opened once, counted, shared.
 
 use crate::arguments::{fill, invalid, out, read, size, slice, write};
-use crate::guard::{guard, guard_silently};
+use crate::guard::{guard, guard_silently, keepable};
 use crate::options::{COPY, ModelInfo, ModelOptions, NO_MMAP, VERIFY};
 #[cfg(not(unix))]
 use crate::status::IO;
@@ -46,7 +46,9 @@ fn no_memory(bytes: usize) -> Failed {
 fn hand_out(file: File, place: &mut MaybeUninit<*mut ModelHandle>) -> Result<(), Failed> {
     let tokenizer = Arc::new(Tokenizer::from_vocab(file.vocab())?);
     let model = Arc::new(Model::from_file(file)?);
-    place.write(Arc::into_raw(Arc::new(ModelHandle { model, tokenizer })).cast_mut());
+    let handle = Arc::new(ModelHandle { model, tokenizer });
+    keepable()?;
+    place.write(Arc::into_raw(handle).cast_mut());
     Ok(())
 }
 

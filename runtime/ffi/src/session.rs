@@ -1,12 +1,15 @@
 //! Sessions: one thread at a time, which an atomic word sees to.
 
 use crate::arguments::{invalid, out, read};
-use crate::guard::{guard, guard_silently, panicked};
+use crate::guard::{guard, guard_silently, keepable, panicked};
 use crate::model::{ModelHandle, model};
 use crate::options::{Sampling, SessionOptionsC};
 use crate::status::{BUSY, Failed, INTERNAL, INVALID_ARGUMENT, OK, Outcome, Status};
-use siskin::{CancelFlag, GenerateOptions, Generator, Session};
+use siskin::kernels::memory::Memory;
+use siskin::{CancelFlag, Error, GenerateOptions, Generator, Sampler, Session, SessionOptions};
 use std::cell::{Cell, UnsafeCell};
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -92,19 +95,78 @@ pub unsafe extern "C" fn siskin_session_new(
         let place = unsafe { out(session, "the place for the session") }?;
         place.write(null_mut());
         // SAFETY: the caller's promise.
-        let (handle, options) = unsafe { (self::model(model)?, read(options)?.to_rust()?) };
-        place.write(hand_out(handle, Session::new(handle.model.clone(), &options)?)?);
-        Ok(())
+        let (handle, mut options) = unsafe { (self::model(model)?, read(options)?.to_rust()?) };
+        needed(handle, &mut options)?;
+        let session = Session::new(handle.model.clone(), &options)?;
+        let bytes = Sampler::bytes(handle.tokenizer.vocab_size());
+        let mut memory = Memory::new(bytes).ok_or(Error::OutOfMemory { bytes })?;
+        hand_out(handle, session, &mut memory, place)
     })
 }
 
+/// Makes a session in memory of the caller.
+///
+/// # Safety
+/// The pointers are as `siskin.h` has them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_session_new_in(
+    model: *mut ModelHandle,
+    options: *const SessionOptionsC,
+    memory: *mut c_void,
+    size: usize,
+    session: *mut *mut SessionHandle,
+) -> Status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let place = unsafe { out(session, "the place for the session") }?;
+        place.write(null_mut());
+        // SAFETY: the caller's promise.
+        let (handle, mut options) = unsafe { (self::model(model)?, read(options)?.to_rust()?) };
+        let needed = needed(handle, &mut options)?;
+        if memory.is_null() {
+            return Err(invalid("the memory is null"));
+        }
+        if needed > size {
+            return Err(Error::Budget { needed, max: size }.into());
+        }
+        // SAFETY: the caller's memory has `size` bytes, which are the session's until it is freed; they are all zero now.
+        let memory: &'static mut [u8] = unsafe {
+            memory.cast::<u8>().write_bytes(0, needed);
+            std::slice::from_raw_parts_mut(memory.cast(), needed)
+        };
+        let (sampler, state) = memory.split_at_mut(Sampler::bytes(handle.tokenizer.vocab_size()));
+        let session = Session::new_in(handle.model.clone(), &options, state)?;
+        hand_out(handle, session, &mut Memory::within(sampler), place)
+    })
+}
+
+/// Bytes that a session takes, once they are found to be within the limit of the options, which is then lifted.
+fn needed(handle: &ModelHandle, options: &mut SessionOptions) -> Result<usize, Failed> {
+    let max = options.max_bytes.take();
+    let state = handle.model.session_bytes(options)?;
+    let needed = state.saturating_add(Sampler::bytes(handle.tokenizer.vocab_size()));
+    match max {
+        Some(max) if needed > max => Err(Error::Budget { needed, max }.into()),
+        _ => Ok(needed),
+    }
+}
+
 /// Gives a session to the caller.
-fn hand_out(handle: &ModelHandle, session: Session) -> Result<*mut SessionHandle, Failed> {
+fn hand_out(
+    handle: &ModelHandle,
+    session: Session,
+    memory: &mut Memory,
+    place: &mut MaybeUninit<*mut SessionHandle>,
+) -> Outcome {
     let cancel = session.cancel_flag().clone();
-    let generator = Generator::new(session, handle.tokenizer.clone(), &GenerateOptions::default())?;
+    let options = GenerateOptions::default();
+    let generator = Generator::new_in(session, handle.tokenizer.clone(), &options, memory)?;
     let inner = UnsafeCell::new(Inner { generator, piece: Vec::new(), poisoned: false });
     let (owner, doomed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    Ok(Box::into_raw(Box::new(SessionHandle { owner, doomed, cancel, inner })))
+    let session = Box::new(SessionHandle { owner, doomed, cancel, inner });
+    keepable()?;
+    place.write(Box::into_raw(session));
+    Ok(())
 }
 
 /// Frees a session: now, or when the call of this very thread ends, or after the call of another thread was cancelled.
@@ -149,8 +211,9 @@ pub unsafe extern "C" fn siskin_session_bytes(
         // SAFETY: the caller's promise.
         let (place, handle) = unsafe { (out(bytes, "the place for the size")?, self::model(model)?) };
         // SAFETY: the caller's promise.
-        let options = unsafe { read(options)?.to_rust()? };
-        place.write(handle.model.session_bytes(&options)?);
+        let mut options = unsafe { read(options)?.to_rust()? };
+        options.max_bytes = None;
+        place.write(needed(handle, &mut options)?);
         Ok(())
     })
 }
@@ -170,6 +233,7 @@ pub unsafe extern "C" fn siskin_session_set_sampling(
         // SAFETY: the caller's promise.
         unsafe {
             with_session(session, |inner, _| {
+                keepable()?;
                 inner.generator.set_options(&options)?;
                 Ok(())
             })
@@ -191,6 +255,17 @@ pub unsafe extern "C" fn siskin_session_cancel(session: *mut SessionHandle) -> S
         }
         None => INVALID_ARGUMENT,
     }
+}
+
+/// Panics in the middle of a call, for tests.
+///
+/// # Safety
+/// The pointers are as `siskin.h` has them.
+#[cfg(feature = "planted-panic")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn siskin_planted_panic(session: *mut SessionHandle) -> Status {
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { with_session(session, |_, _| panic!("planted")) })
 }
 
 /// Forgets the text.

@@ -101,7 +101,7 @@ fn format_status(error: &FormatError) -> Status {
         FormatError::Io { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => NO_MEMORY,
         FormatError::Io { .. } | FormatError::NotAFile { .. } => IO,
         FormatError::UnsupportedVersion { .. } => UNSUPPORTED,
-        FormatError::TooLarge { .. } => NO_MEMORY,
+        FormatError::TooLarge { .. } | FormatError::OutOfMemory { .. } => NO_MEMORY,
         _ => BAD_FILE,
     }
 }
@@ -109,6 +109,7 @@ fn format_status(error: &FormatError) -> Status {
 fn tokenizer_status(error: &TokenizerError) -> Status {
     match error {
         TokenizerError::UnsupportedVocab => UNSUPPORTED,
+        TokenizerError::OutOfMemory { .. } => NO_MEMORY,
         _ => BAD_TEXT,
     }
 }

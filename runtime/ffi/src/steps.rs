@@ -53,6 +53,15 @@ fn start(inner: &mut Inner, cancel: &CancelFlag, prompt: &[u8], max_tokens: usiz
     }
     let generator = &mut inner.generator;
     let tokenizer = generator.tokenizer();
+    // A prompt of gigabytes need not be tokenized to know that it does not fit: no token has more bytes, no character more than 4.
+    if let Some(left) = generator.session().remaining().filter(|left| prompt.len() > *left) {
+        let fewest = prompt.len() / tokenizer.longest_token().max(4);
+        if fewest > left {
+            let session = generator.session();
+            let (position, ctx) = (session.position(), session.context().unwrap_or(0));
+            return Err(Error::ContextFull { position, tokens: fewest, ctx }.into());
+        }
+    }
     let is_new = generator.session().position() == 0;
     let tokens = if is_new { prompt_tokens(tokenizer, prompt)? } else { tokenizer.encode(prompt)? };
     cancellable(generator.start(&tokens, max_tokens), cancel)

@@ -1,29 +1,35 @@
 //! The candidates for the next token, and the stages that narrow them down.
 
 use crate::kernels::Kernels;
+use crate::kernels::memory::{Buffer, Memory};
 
 /// Tokens that may still be chosen. Before [`top_k`](Self::top_k) or [`top_p`](Self::top_p) they stand in the order
 /// of their ids, afterwards by falling logit; equal logits by rising id.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Candidates {
-    ids: Vec<u32>,     // capacity vocab_size
-    logits: Vec<f32>,  // of each id; never NaN or plus infinity once cleaned
-    weights: Vec<f32>, // scratch, and at last the weights to draw by
-    keys: Vec<u64>,    // scratch
+    ids: Buffer<u32>,     // capacity vocab_size
+    logits: Buffer<f32>,  // of each id; never NaN or plus infinity once cleaned
+    weights: Buffer<f32>, // scratch, and at last the weights to draw by
+    keys: Buffer<u64>,    // scratch
     vocab_size: usize,
     kernels: &'static Kernels,
 }
 
 impl Candidates {
-    pub(super) fn new(vocab_size: usize, kernels: &'static Kernels) -> Candidates {
-        Candidates {
-            ids: Vec::with_capacity(vocab_size),
-            logits: Vec::with_capacity(vocab_size),
-            weights: Vec::with_capacity(vocab_size),
-            keys: Vec::with_capacity(vocab_size),
+    /// Cuts the room for all tokens from `memory`, if that has it.
+    pub(super) fn new(
+        vocab_size: usize,
+        kernels: &'static Kernels,
+        memory: &mut Memory,
+    ) -> Option<Candidates> {
+        Some(Candidates {
+            ids: memory.list(&[vocab_size])?,
+            logits: memory.list(&[vocab_size])?,
+            weights: memory.list(&[vocab_size])?,
+            keys: memory.list(&[vocab_size])?,
             vocab_size,
             kernels,
-        }
+        })
     }
 
     /// Begins with all tokens; returns the logits, by id, to be adjusted before [`clean`](Self::clean).
@@ -207,7 +213,7 @@ fn unkey(key: u64) -> (f32, u32) {
 }
 
 /// Keeps the k greatest keys, in no order but with the least of them last.
-fn keep_greatest(keys: &mut Vec<u64>, k: usize) {
+fn keep_greatest(keys: &mut Buffer<u64>, k: usize) {
     if keys.len() > k {
         keys.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
         keys.truncate(k);

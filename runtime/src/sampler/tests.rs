@@ -193,7 +193,10 @@ fn every_instruction_set_draws_the_same() {
     for options in [NEUTRAL(), SamplerOptions { top_p: 0.9, temperature: 1.3, ..NEUTRAL() }] {
         let mut bits = Isa::available().map(|isa| {
             let kernels = isa.kernels().unwrap();
-            let mut sampler = Sampler::with_kernels(options.clone(), raw.len(), kernels).unwrap();
+            let mut sampler = {
+                let mut memory = Memory::new(Sampler::bytes(raw.len())).unwrap();
+                Sampler::with_kernels(options.clone(), raw.len(), kernels, &mut memory).unwrap()
+            };
             sampler.distribution(&raw).unwrap();
             sampler.candidates.weighted().map(|(id, w)| (id, w.to_bits())).collect::<Vec<_>>()
         });
