@@ -175,6 +175,18 @@ public:
     void cancel() { check(siskin_session_cancel(session_)); }
     void reset() { check(siskin_session_reset(session_)); }
 
+    std::string save() const
+    {
+        std::size_t n = 0;
+        siskin_status status = siskin_session_save(session_, nullptr, 0, &n);
+        if (status != SISKIN_BUFFER_TOO_SMALL)
+            check(status);
+        std::string state(n, '\0');
+        check(siskin_session_save(session_, &state[0], n, &n));
+        return state;
+    }
+    void restore(std::string_view state) { check(siskin_session_restore(session_, state.data(), state.size())); }
+
     siskin_session *get() const noexcept { return session_; } // for the functions of siskin.h
 
 private:

@@ -42,6 +42,7 @@ static void errors(const siskin::Model &model)
               options.max_memory = 1;
               siskin::Session session(model, options);
           }) == SISKIN_BUDGET);
+    HOLDS(thrown([&] { siskin::Session(model).restore("not a state"); }) == SISKIN_BAD_STATE);
 }
 
 static void handles(const std::string &path)
@@ -83,6 +84,14 @@ static void generating(const siskin::Model &model)
         caught = error.what() == std::string("mine");
     }
     HOLDS(caught);
+
+    session.reset();
+    std::string begin = session.generate("The", 20);
+    std::string state = session.save();
+    std::string end = session.generate("", 20);
+    siskin::Session later(model);
+    later.restore(state);
+    HOLDS(later.generate("", 20) == end);
 
     // From another thread, while the text is being written.
     session.reset();
