@@ -3,6 +3,7 @@
 //! `tests/examples/hammer.rs` feeds them random bytes as fast as it can, on any compiler; `tests/fuzz` feeds them to
 //! libFuzzer, which looks for bytes that reach new code.
 
+pub mod calls;
 pub mod choices;
 pub mod file;
 pub mod sampler;
@@ -24,10 +25,11 @@ pub struct Target {
 }
 
 /// Everything that can be fuzzed.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     Target { name: "file", run: file::file, seeds: file::seeds, max_len: 48 },
     Target { name: "tokenizer", run: tokenizer::tokenizer, seeds: tokenizer::seeds, max_len: 128 },
     Target { name: "sampler", run: sampler::sampler, seeds: sampler::seeds, max_len: 96 },
+    Target { name: "calls", run: calls::calls, seeds: calls::seeds, max_len: 160 },
     Target { name: "sections", run: sections::sections, seeds: sections::seeds, max_len: 512 },
 ];
 
