@@ -2,12 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages
+.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages fuzz
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy doc isa aarch64 arm loom mca size examples abi packages test ## everything below: what CI runs
+check: fmt clippy doc isa aarch64 arm loom mca size examples abi packages fuzz test ## everything below: what CI runs
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -89,3 +89,9 @@ size: ## the stripped siskin is at most 2 MB
 test: ## every test, by README's command, with the best kernels of this machine
 	@echo "==== tests"
 	$(CARGO) test --workspace --release
+
+SECONDS_EACH ?= 24
+
+fuzz: ## every fuzz target for SECONDS_EACH seconds, 24 if not given; see tests/fuzz/README.md
+	@echo "==== fuzzing"
+	SECONDS_EACH=$(SECONDS_EACH) bash .ci/fuzz

@@ -3,14 +3,15 @@
 //! ```text
 //! cargo run --release -p siskin-tests --example hammer -- TARGET [--seconds N] [--seed S] [--every N]
 //! cargo run --release -p siskin-tests --example hammer -- TARGET FILE…       tries those inputs
-//! cargo run --release -p siskin-tests --example hammer -- TARGET --seeds DIR  writes the seeds
+//! cargo run --release -p siskin-tests --example hammer -- TARGET --unpack DIR  writes what it begins with
+//! cargo run --release -p siskin-tests --example hammer -- TARGET --pack DIR  packs what libFuzzer found
 //! ```
 //!
 //! A panic (a bound on memory broken is one), or an input that takes more than a second, is written to a file in the
 //! working folder and ends the run with status 1. The same seed gives the same inputs.
 
 use siskin_tests::alloc::{Counting, peak_of};
-use siskin_tests::fuzz::{TARGETS, Target, target};
+use siskin_tests::fuzz::{TARGETS, Target, pack, target};
 use siskin_tests::models::Rng;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -23,6 +24,8 @@ static ALLOCATOR: Counting = Counting;
 
 /// What one input may take.
 const LIMIT: Duration = Duration::from_secs(1);
+/// Bytes of found inputs that are kept for a target.
+const MOST_FOUND: usize = 50_000;
 /// What ends the program from outside, should an input never end.
 const HANG: Duration = Duration::from_secs(30);
 
@@ -31,18 +34,24 @@ struct Args {
     seconds: u64,
     seed: u64,
     every: u64,
-    seeds: Option<String>,
+    unpack: Option<String>,
+    pack: Option<String>,
     files: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let Some(args) = args() else {
         let names = TARGETS.map(|target| target.name).join("|");
-        eprintln!("usage: hammer {names} [--seconds N] [--seed S] [--every N] [--seeds DIR] [FILE…]");
+        eprintln!(
+            "usage: hammer {names} [--seconds N] [--seed S] [--every N] [--unpack DIR | --pack DIR | FILE…]"
+        );
         return ExitCode::from(2);
     };
-    if let Some(folder) = &args.seeds {
-        return write_seeds(args.target, Path::new(folder));
+    if let Some(folder) = &args.unpack {
+        return unpack(args.target, Path::new(folder));
+    }
+    if let Some(folder) = &args.pack {
+        return pack_found(args.target, Path::new(folder));
     }
     if !args.files.is_empty() {
         for path in &args.files {
@@ -58,24 +67,44 @@ fn main() -> ExitCode {
 fn args() -> Option<Args> {
     let mut given = std::env::args().skip(1);
     let target = target(&given.next()?)?;
-    let mut args = Args { target, seconds: 10, seed: 1, every: 60, seeds: None, files: Vec::new() };
+    let mut args =
+        Args { target, seconds: 10, seed: 1, every: 60, unpack: None, pack: None, files: Vec::new() };
     while let Some(arg) = given.next() {
         match arg.as_str() {
             "--seconds" => args.seconds = given.next()?.parse().ok()?,
             "--seed" => args.seed = given.next()?.parse().ok()?,
             "--every" => args.every = given.next()?.parse().ok()?,
-            "--seeds" => args.seeds = Some(given.next()?),
+            "--unpack" => args.unpack = Some(given.next()?),
+            "--pack" => args.pack = Some(given.next()?),
             file => args.files.push(file.to_string()),
         }
     }
     Some(args)
 }
 
-fn write_seeds(target: Target, folder: &Path) -> ExitCode {
+fn unpack(target: Target, folder: &Path) -> ExitCode {
     std::fs::create_dir_all(folder).expect("the folder can be made");
-    for (index, seed) in (target.seeds)().iter().enumerate() {
-        std::fs::write(folder.join(format!("{index:03}")), seed).expect("the folder can be written");
+    for (index, input) in target.inputs().iter().enumerate() {
+        std::fs::write(folder.join(format!("{index:05}")), input).expect("the folder can be written");
     }
+    ExitCode::SUCCESS
+}
+
+/// Short inputs first, as many as a clone should carry.
+fn pack_found(target: Target, folder: &Path) -> ExitCode {
+    let entries = std::fs::read_dir(folder).expect("the folder can be read");
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    let mut found: Vec<Vec<u8>> = paths.map(|path| std::fs::read(path).expect("a file")).collect();
+    found.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    found.dedup();
+    let mut bytes = 0;
+    found.retain(|input| {
+        bytes += 4 + input.len();
+        bytes <= MOST_FOUND
+    });
+    let path = siskin_tests::root().join("tests/fuzz/seeds").join(target.name);
+    std::fs::write(&path, pack(&found)).expect("the repository can be written");
+    println!("{}: {} inputs", path.display(), found.len());
     ExitCode::SUCCESS
 }
 
@@ -107,7 +136,7 @@ impl Tally {
 
 fn hammer(args: &Args) -> ExitCode {
     let Args { target, seconds, seed, every, .. } = *args;
-    let seeds = (target.seeds)();
+    let seeds = target.inputs();
     seeds.iter().for_each(|seed| (target.run)(seed));
     watch(target.name);
     let mut rng = Rng::new(seed);

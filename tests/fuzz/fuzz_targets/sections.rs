@@ -1,20 +1,11 @@
-//! Any bytes as one of the sections: metadata, a config, a receipt, a vocabulary. What is accepted comes back the same.
+//! `siskin_tests::fuzz::sections` under libFuzzer.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use siskin_format::meta::Meta;
-use siskin_format::{ModelConfig, Receipt, Vocab};
+use siskin_tests::alloc::Counting;
 
-fuzz_target!(|data: &[u8]| {
-    if let Ok(meta) = Meta::from_bytes(data) {
-        assert_eq!(meta.to_bytes(), data);
-        let _ = Receipt::from_meta(&meta);
-        if let Ok(config) = ModelConfig::from_meta(&meta) {
-            assert_eq!(config.to_meta().to_bytes(), data);
-        }
-    }
-    if let Ok(vocab) = Vocab::from_bytes(data) {
-        assert_eq!(vocab.to_bytes(), data);
-    }
-});
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fuzz_target!(|data: &[u8]| siskin_tests::fuzz::sections::sections(data));

@@ -11,7 +11,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("siskin-cli", &["siskin", "siskin-format"]),
     ("siskin-ffi", &["siskin", "siskin-format"]),
     ("siskin-trainer", &["siskin", "siskin-format"]),
-    ("siskin-fuzz", &["siskin", "siskin-format"]),
+    ("siskin-fuzz", &["siskin-tests"]),
     ("siskin-loom", &[]),
     ("siskin-pages", &["siskin", "siskin-trainer"]),
     ("siskin-tests", &["siskin", "siskin-cli", "siskin-ffi", "siskin-format", "siskin-trainer"]),
