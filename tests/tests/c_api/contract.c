@@ -285,6 +285,7 @@ static void point_5(char **files) {
     CHECK(pthread_create(&thread, NULL, fails_there, "/elsewhere") == 0 && pthread_join(thread, NULL) == 0);
     model = open_model(files[0]); /* success leaves the text alone, as does the other thread */
     CHECK(siskin_error_text(cut, sizeof cut) == needed && memcmp(cut, error, sizeof cut - 1) == 0);
+    siskin_model_free(model);
     IS(SISKIN_IO, siskin_model_open("/", NULL, &model));
     IS(SISKIN_BAD_FILE, siskin_model_open("/proc/self/exe", NULL, &model));
     IS(SISKIN_BAD_FILE, siskin_model_open_memory("siskin", 6, NULL, &model));

@@ -86,6 +86,8 @@ static PROGRAMS: LazyLock<Option<Programs>> = LazyLock::new(|| {
         let mut cc = Command::new("cc");
         cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-I"]).arg(&include);
         cc.arg(sources.join(name).with_extension("c")).arg(&library).args(SYSTEM).args(extra);
+        // .ci/c asks for sanitizers.
+        cc.args(std::env::var("SISKIN_CFLAGS").unwrap_or_default().split_whitespace());
         run(cc.arg("-o").arg(folder.path().join(name)));
     }
     models::write(folder.path());
