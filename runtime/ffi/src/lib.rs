@@ -1,6 +1,6 @@
 //! libsiskin: the runtime for C programmers. `include/siskin.h` is the documentation and the contract; here it is kept.
 //!
-//! Every export is one call of [`guard`](guard::guard), which catches panics and gives a status. What callers must uphold, for every
+//! Every export is one call of `guard` (guard.rs), which catches panics and gives a status. What callers must uphold, for every
 //! function: a pointer that is not null points to what the header says, for as long as the header says.
 //!
 //! Tests and fuzz targets may call the exports as Rust functions; C programs link `libsiskin`, which has the feature `capi`.
