@@ -52,6 +52,11 @@ impl AtomicFile {
         &self.target
     }
 
+    /// Where the bytes are until then; what was flushed can be read there.
+    pub fn temporary(&self) -> &Path {
+        &self.temp
+    }
+
     /// Makes the file durable and visible under its name.
     ///
     /// # Errors

@@ -221,6 +221,46 @@ pub fn write_file<'w, E: From<Error>>(
     Ok(commit(sink, path)?)
 }
 
+/// A file that is complete but for its receipt: it can be opened at [`Draft::path`] and measured, and stands at its
+/// place only once that has gone well. Dropped before, it leaves no trace.
+#[derive(Debug)]
+pub struct Draft {
+    file: AtomicFile,
+    target: PathBuf,
+}
+
+impl Draft {
+    /// Writes a draft of the file at `path`, as [`write_file`] does.
+    ///
+    /// # Errors
+    /// As [`write_file`].
+    pub fn write<'w, E: From<Error>>(
+        path: impl AsRef<Path>,
+        contents: &Contents<'_>,
+        dtype_for: impl Fn(&TensorSpec) -> DType,
+        weights: impl FnMut(&TensorSpec) -> Result<Cow<'w, [f32]>, E>,
+    ) -> Result<Draft, E> {
+        let path = path.as_ref();
+        let sink = BufWriter::with_capacity(1 << 18, AtomicFile::create(path)?);
+        let sink = write_all(Writer::new(sink, path, contents, dtype_for)?, weights)?;
+        let file = sink.into_inner().map_err(|e| Error::io("write", path, e.into_error()))?;
+        Ok(Draft { file, target: path.to_path_buf() })
+    }
+
+    /// Where the draft lies.
+    pub fn path(&self) -> &Path {
+        self.file.temporary()
+    }
+
+    /// Puts the file, with `receipt`, at its place, atomically.
+    ///
+    /// # Errors
+    /// What opening or writing says; whatever stood there is intact then.
+    pub fn commit(self, receipt: &Receipt) -> Result<(), Error> {
+        with_receipt(self.path(), &self.target, receipt)
+    }
+}
+
 /// The bytes of a file in memory.
 ///
 /// # Errors
@@ -249,26 +289,29 @@ fn commit(sink: BufWriter<AtomicFile>, path: &Path) -> Result<(), Error> {
     sink.into_inner().map_err(|e| Error::io("write", path, e.into_error()))?.commit()
 }
 
-/// Replaces the receipt of the file at `path`, atomically; everything else is copied. An exporter writes a file,
-/// measures it with the runtime, and then adds what it measured.
+/// Replaces the receipt of the file at `path`, atomically; everything else is copied.
 ///
 /// # Errors
 /// What opening or writing says; the old file is intact then.
 pub fn replace_receipt(path: impl AsRef<Path>, receipt: &Receipt) -> Result<(), Error> {
-    let path = path.as_ref();
-    let old = File::open(path, &OpenOptions::default())?;
+    with_receipt(path.as_ref(), path.as_ref(), receipt)
+}
+
+/// Writes the file at `from` with another receipt to `to`.
+fn with_receipt(from: &Path, to: &Path, receipt: &Receipt) -> Result<(), Error> {
+    let old = File::open(from, &OpenOptions::default())?;
     let bytes_of = |section: usize| old.bytes()[old.sections()[section].range.clone()].to_vec();
     let metadata = [bytes_of(0), bytes_of(1), receipt.to_meta().to_bytes(), bytes_of(3)];
     let data = &old.sections()[4];
     let mut layout = plan_layout(&metadata, data.range.len())?;
     layout.sections[4].checksum = data.checksum;
-    let mut sink = BufWriter::with_capacity(1 << 18, AtomicFile::create(path)?);
+    let mut sink = BufWriter::with_capacity(1 << 18, AtomicFile::create(to)?);
     write_metadata(&mut sink, &layout, &metadata)
         .and_then(|()| sink.write_all(&old.bytes()[data.range.clone()]))
         .and_then(|()| sink.seek(SeekFrom::Start(0)))
         .and_then(|_| sink.write_all(&layout.to_bytes()))
-        .map_err(|e| Error::io("write", path, e))?;
+        .map_err(|e| Error::io("write", to, e))?;
     // Some systems do not rename over a mapped file.
     drop(old);
-    commit(sink, path)
+    commit(sink, to)
 }

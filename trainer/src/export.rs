@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use siskin_format::receipt::{HeldOut, Receipt};
-use siskin_format::writer::{Contents, replace_receipt, to_bytes, write_file};
+use siskin_format::writer::{Contents, Draft, to_bytes, write_file};
 use siskin_format::{DType, ModelConfig, TensorSpec, Vocab, schema};
 
 use crate::data::Tokens;
@@ -57,11 +57,11 @@ impl<'a> Trained<'a> {
         write_file(path, &self.contents(&receipt), |spec| spec.dtype_for(dtype), self.tensors())
     }
 
-    /// Writes the file at `path`, measures the loss of the float weights and of the file on `held_out` by the runtime's own
-    /// kernels, records golden runs, and completes the receipt.
+    /// Writes the file, measures the loss of the float weights and of the file on `held_out` by the runtime's own kernels,
+    /// records golden runs, completes the receipt, and only then puts the file at `path`.
     ///
     /// # Errors
-    /// As [`Trained::write`]; a file that the runtime refuses.
+    /// As [`Trained::write`]; a file that the runtime refuses. Whatever stood at `path` is then intact.
     pub fn export(
         &self,
         path: &Path,
@@ -70,14 +70,16 @@ impl<'a> Trained<'a> {
         held_out: (&str, &Tokens),
         threads: usize,
     ) -> Result<Exported> {
-        self.write(path, dtype)?;
-        let file = Measured::open(path)?;
+        let empty = Receipt::default();
+        let draft: Draft =
+            Draft::write(path, &self.contents(&empty), |spec| spec.dtype_for(dtype), self.tensors())?;
+        let file = Measured::open(draft.path())?;
         let (name, tokens) = held_out;
         let ids = read(&tokens.first(MAX_MEASURED))?;
         let mut receipt = receipt;
         if ids.len() >= 2 {
             let float = match dtype {
-                DType::F32 => Measured::open(path)?,
+                DType::F32 => Measured::open(draft.path())?,
                 _ => Measured::from_bytes(self.to_bytes(DType::F32)?)?,
             };
             receipt.held_out = Some(HeldOut {
@@ -96,7 +98,7 @@ impl<'a> Trained<'a> {
             receipt.golden.push(file.golden(prompt, steps)?);
         }
         drop(file);
-        replace_receipt(path, &receipt)?;
+        draft.commit(&receipt)?;
         let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
         Ok(Exported { bytes, held_out: receipt.held_out })
     }

@@ -75,6 +75,11 @@ impl Progress {
         }
     }
 
+    /// A line of warning, which quiet runs show too.
+    pub fn warn(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("warning: {line}"));
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

@@ -73,7 +73,7 @@ fn an_export_to_a_full_disk_leaves_the_old_file() {
     let mut command = place.resume();
     command.arg("-o").arg(&target);
     let out = output(&command);
-    assert!(out.error().contains("m.siskin") && out.error().contains("disk is full"), "{out:?}");
+    assert!(out.error().contains("m.siskin") && out.error().contains("no space left"), "{out:?}");
     assert_eq!(fs::read(&target).unwrap(), b"old");
     assert_eq!(fs::read_dir(&models).unwrap().count(), 1, "a temporary is left");
     disk.remount("size=1m");

@@ -3,6 +3,7 @@
 use siskin_format::{File, OpenOptions};
 use siskin_tests::models::Rng;
 use siskin_trainer::checkpoint::Checkpoint;
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct Reference {
 /// A folder for runs; removed when dropped.
 pub struct Place {
     dir: tempfile::TempDir,
+    /// Checkpoints that a test has removed.
+    removed: Cell<u64>,
 }
 
 /// How a command ended.
@@ -68,7 +71,7 @@ impl Place {
             format!("line {} of the song: {}\n", i % 7, ["la", "li", "lo"][rng.below(3)].repeat(1 + i % 4))
         };
         fs::write(dir.path().join("song.txt"), (0..400).map(line).collect::<String>()).unwrap();
-        Place { dir }
+        Place { dir, removed: Cell::new(0) }
     }
 
     /// The folder.
@@ -150,7 +153,7 @@ impl Place {
     pub fn check(&self) {
         let steps = self.checkpoints();
         let newest = steps.last().copied().unwrap_or(0);
-        let wanted = (newest / EVERY).min(2) as usize;
+        let wanted = (newest / EVERY - self.removed.get()).min(2) as usize;
         assert!(steps.len() >= wanted, "after step {newest} only {steps:?} are kept");
         if let Ok(cache) = fs::read(self.run().join("tokens.cache")) {
             assert!(cache == reference().cache, "a torn cache of {} bytes", cache.len());
@@ -171,6 +174,14 @@ impl Place {
         files.extend(self.files(&self.run()));
         files.retain(|path| path.to_string_lossy().contains(".tmp-"));
         files
+    }
+
+    /// Trains, and takes the last state and what comes of it away: the run stands before its last checkpoint, and its log after it.
+    pub fn train_almost(&self) {
+        self.ok(&self.train());
+        fs::remove_file(self.run().join(format!("step-{STEPS:010}.ckpt"))).unwrap();
+        fs::remove_file(self.model()).unwrap();
+        self.removed.set(2); // this one, and the one that it pushed out
     }
 
     /// The command that brings the run to its end: `resume` where there is a checkpoint, else `train`.

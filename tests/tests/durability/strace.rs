@@ -31,9 +31,7 @@ pub fn missing() -> Option<String> {
 
 fn traced(command: &Command, calls: &str, inject: Option<&str>, log: &Path) -> Outcome {
     let mut strace = Command::new("strace");
-    strace
-        .args(["-f", "-y", "-s", "0", "-qq", "-e", &format!("trace={calls}"), "-o"])
-        .arg(log);
+    strace.args(["-f", "-y", "-s", "0", "-qq", "-e", &format!("trace={calls}"), "-o"]).arg(log);
     if let Some(inject) = inject {
         strace.args(["-e", &format!("inject={inject}")]);
     }

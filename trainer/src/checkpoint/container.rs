@@ -117,6 +117,8 @@ pub enum Damage {
     },
     /// The meta text is not UTF-8.
     BadMeta,
+    /// The disk gives its bytes no more.
+    Unreadable,
     /// There is not enough memory for a section.
     OutOfMemory {
         /// Bytes of the section.
@@ -143,6 +145,7 @@ impl fmt::Display for Damage {
                 )
             }
             Damage::BadMeta => write!(f, "its state is not UTF-8 text"),
+            Damage::Unreadable => write!(f, "the disk cannot read it any more (input/output error)"),
             Damage::OutOfMemory { needed } => {
                 write!(f, "{needed} bytes of memory for a section cannot be had")
             }

@@ -1,7 +1,7 @@
 //! Checkpoints: the whole state of a run in one file that is either complete or does not count.
 //!
 //! - [`Checkpoint`] is what is kept: a JSON text for everything small (step, generators, data cursor, schedule, spike
-//!   window, hash of the settings, best loss) and named [`Payload`]s for the numbers (weights, moments, averages,
+//!   window, settings, hash of the text, best loss) and named [`Payload`]s for the numbers (weights, moments, averages,
 //!   carried states).
 //! - `container` turns it into bytes and back. The last eight bytes are a checksum of all before, so a file that was
 //!   cut or damaged anywhere is refused, by a message and never by a panic.

@@ -52,15 +52,26 @@ impl RunDir {
         &self.path
     }
 
-    /// Saves the state after `step` steps as a new file that appears complete or not at all, then removes all but
-    /// the newest two.
+    /// Saves the state after `step` steps as a new file that appears complete or not at all. [`RunDir::prune`] then
+    /// removes older ones.
     ///
     /// # Errors
     /// [`Error::Io`], as for a full disk. The older checkpoints are then untouched, and training can go on.
     pub fn save(&self, step: u64, checkpoint: &Checkpoint<'_>) -> Result<PathBuf> {
-        let path = self.save_as(&file_name(step), checkpoint)?;
-        self.prune()?;
-        Ok(path)
+        self.save_as(&file_name(step), checkpoint)
+    }
+
+    /// Removes all checkpoints but the newest two.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the next call tries again.
+    pub fn prune(&self) -> Result<()> {
+        // A folder under the name of a checkpoint must not push out a good one.
+        let files = steps(&self.path)?.into_iter().filter(|(_, path)| path.is_file());
+        for (_, path) in files.skip(KEEP) {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+        Ok(())
     }
 
     /// Saves under a name of its own, such as `best.ckpt`: never loaded by itself, never removed.
@@ -85,9 +96,12 @@ impl RunDir {
         let kept = self.path.join(name);
         if !kept.exists() {
             // A second name costs nothing; not every file system has them.
-            fs::hard_link(&newest, &kept)
-                .or_else(|_| fs::copy(&newest, &kept).map(drop))
-                .map_err(Error::io("write", &kept))?;
+            if fs::hard_link(&newest, &kept).is_err() {
+                let mut from = File::open(&newest).map_err(Error::io("read", &newest))?;
+                let mut to = AtomicFile::create(&kept).map_err(not_written)?;
+                io::copy(&mut from, &mut to).map_err(Error::io("write", &kept))?;
+                to.commit().map_err(not_written)?;
+            }
         }
         Ok(Some(kept))
     }
@@ -101,20 +115,10 @@ impl RunDir {
         load_latest(&self.path, true)
     }
 
-    /// Removes temporary files of checkpoints. The run is ours, so whoever wrote them is gone.
+    /// Removes temporary files. The run is ours, so whoever wrote them is gone.
     fn remove_stale(&self) -> Result<()> {
-        for name in file_names(&self.path)? {
-            let of_checkpoint = name.contains(&format!("{SUFFIX}.tmp-"));
-            if name.starts_with('.') && of_checkpoint {
-                let path = self.path.join(name);
-                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn prune(&self) -> Result<()> {
-        for (_, path) in steps(&self.path)?.into_iter().skip(KEEP) {
+        for name in file_names(&self.path)?.iter().filter(|name| is_temporary(name)) {
+            let path = self.path.join(name);
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
         Ok(())
@@ -178,13 +182,32 @@ fn lock(run: &Path) -> Result<File> {
                 run.display()
             )));
         }
-        // a file system without locks: better to train unguarded than not at all
-        Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
+        // better to train unguarded than not at all
+        Err(TryLockError::Error(e)) if has_no_locks(&e) => {
+            eprintln!(
+                "warning: the file system has no locks: let no second trainer work in {}",
+                run.display()
+            );
+        }
         Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e)),
     }
     // only for the message above, so its failing does not matter
     let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
     Ok(file)
+}
+
+/// Whether a lock failed because the file system knows none, or has nobody who grants them (`ENOLCK` of a network drive).
+fn has_no_locks(error: &io::Error) -> bool {
+    const ENOLCK: i32 = 37; // Linux's number
+    let granted_by_nobody = cfg!(target_os = "linux") && error.raw_os_error() == Some(ENOLCK);
+    granted_by_nobody || error.kind() == io::ErrorKind::Unsupported
+}
+
+/// Whether a name is one that [`AtomicFile`] gives to a file that it is writing: `.NAME.tmp-PROCESS-NUMBER`.
+fn is_temporary(name: &str) -> bool {
+    let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    let tail = name.strip_prefix('.').and_then(|rest| rest.rsplit_once(".tmp-")?.1.split_once('-'));
+    tail.is_some_and(|(process, attempt)| number(process) && number(attempt))
 }
 
 fn read_file(path: &Path) -> std::result::Result<Checkpoint<'static>, ReadError> {
@@ -195,7 +218,11 @@ fn read_file(path: &Path) -> std::result::Result<Checkpoint<'static>, ReadError>
     }
     let file = File::open(path).map_err(ReadError::Io)?;
     let len = file.metadata().map_err(ReadError::Io)?.len();
-    container::read(BufReader::with_capacity(1 << 16, file), len)
+    const EIO: i32 = 5; // everywhere
+    container::read(BufReader::with_capacity(1 << 16, file), len).map_err(|e| match e {
+        ReadError::Io(e) if e.raw_os_error() == Some(EIO) => Damage::Unreadable.into(),
+        other => other,
+    })
 }
 
 fn load_latest(run: &Path, set_aside: bool) -> Result<Option<Loaded>> {
@@ -203,8 +230,12 @@ fn load_latest(run: &Path, set_aside: bool) -> Result<Option<Loaded>> {
     for (_, path) in steps(run)? {
         match Checkpoint::load(&path) {
             Ok(checkpoint) => return Ok(Some(Loaded { checkpoint, path, passed_over })),
+            // Too little memory, or too many open files: that says nothing against the file.
+            Err(e @ (Error::Io { .. } | Error::Checkpoint { damage: Damage::OutOfMemory { .. }, .. })) => {
+                return Err(e);
+            }
             Err(e) => {
-                if set_aside && matches!(e, Error::Checkpoint { .. }) {
+                if set_aside {
                     let aside = path.with_extension("ckpt.damaged");
                     fs::rename(&path, &aside).map_err(Error::io("rename", &path))?;
                 }
@@ -274,6 +305,7 @@ mod tests {
         assert!(run.load_latest().unwrap().is_none());
         for step in [5, 90, 100] {
             run.save(step, &state(step)).unwrap();
+            run.prune().unwrap();
         }
         run.save_as("best.ckpt", &state(90)).unwrap();
         assert_eq!(names(run.path()), ["best.ckpt", "step-0000000090.ckpt", "step-0000000100.ckpt"]);
@@ -305,6 +337,7 @@ mod tests {
         );
         run.save(2, &state(2)).unwrap();
         run.save(3, &state(3)).unwrap();
+        run.prune().unwrap();
         assert_eq!(
             names(dir.path()),
             ["step-0000000002.ckpt", "step-0000000002.ckpt.damaged", "step-0000000003.ckpt"]
@@ -373,6 +406,39 @@ mod tests {
         assert!(run.save(2, &state(2)).is_err());
         assert_eq!(names(dir.path()), ["step-0000000001.ckpt", "step-0000000002.ckpt"]);
         assert_eq!(Checkpoint::load_latest(dir.path()).unwrap().checkpoint, state(1));
+    }
+
+    #[test]
+    fn a_folder_under_a_checkpoints_name_pushes_nothing_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::lock(dir.path()).unwrap();
+        (1..=3).for_each(|step| drop(run.save(step, &state(step)).unwrap()));
+        fs::create_dir(dir.path().join(file_name(9))).unwrap();
+        run.prune().unwrap();
+        assert_eq!(
+            names(dir.path()),
+            ["step-0000000002.ckpt", "step-0000000003.ckpt", "step-0000000009.ckpt"]
+        );
+        assert_eq!(latest(&run).checkpoint, state(3));
+    }
+
+    #[test]
+    fn the_newest_is_kept_apart_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::lock(dir.path()).unwrap();
+        assert_eq!(run.keep_newest("before-1.ckpt").unwrap(), None);
+        run.save(1, &state(1)).unwrap();
+        let kept = run.keep_newest("before-2.ckpt").unwrap().unwrap();
+        fs::remove_file(dir.path().join(file_name(1))).unwrap();
+        assert_eq!(Checkpoint::load(&kept).unwrap(), state(1));
+    }
+
+    #[test]
+    fn names_of_temporaries_are_ours_alone() {
+        assert!(is_temporary(".step-0000000002.ckpt.tmp-99-0") && is_temporary(".log.jsonl.tmp-1-12"));
+        for other in ["log.jsonl", ".notes.tmp-mine", ".a.tmp-1", "a.tmp-1-0", ".a.tmp-1-", ".a.tmp-x-0"] {
+            assert!(!is_temporary(other), "{other}");
+        }
     }
 
     #[test]

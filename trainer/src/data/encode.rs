@@ -35,7 +35,7 @@ fn each_piece_of(
 ) -> Result<()> {
     let mut reader = text.reader(range.clone());
     let mut done = range.start;
-    let mut buffer = Vec::with_capacity(room);
+    let mut buffer = Vec::with_capacity(room.min((range.end - range.start) as usize));
     loop {
         reader.fill(&mut buffer, room)?;
         if buffer.is_empty() {

@@ -35,6 +35,8 @@ pub struct Update {
     pub grad_norm: f32,
     /// Something the user should know, as one line.
     pub note: Option<String>,
+    /// Nothing was changed, because of what `note` says.
+    pub skipped: bool,
     /// Why to stop now, if so.
     pub stop: Option<StopReason>,
 }
@@ -88,7 +90,7 @@ impl Descent {
         let clipped = self.config.clip.clip(grads, scale);
         if !(loss.is_finite() && clipped.norm.is_finite()) {
             let note = self.skip(params, grads, loss, step)?;
-            return Ok(Update { lr, grad_norm: clipped.norm, note: Some(note), stop: None });
+            return Ok(Update { lr, grad_norm: clipped.norm, note: Some(note), skipped: true, stop: None });
         }
         self.skipped = 0;
         let note = self.spike(grads, loss, step);
@@ -97,7 +99,7 @@ impl Descent {
             ema.update(params);
         }
         let stop = self.convergence.observe_gradient(step + 1, f64::from(clipped.norm));
-        Ok(Update { lr, grad_norm: clipped.norm, note, stop })
+        Ok(Update { lr, grad_norm: clipped.norm, note, skipped: false, stop })
     }
 
     /// Takes the validation loss after `step` updates in; says why to stop, if so.
@@ -165,12 +167,9 @@ impl Descent {
             None => format!("{alarm}: the norm of the gradient overflows, though every gradient is finite"),
         };
         if self.skipped < MAX_SKIPPED {
-            return Ok(format!("{what}; this update is skipped, the weights stay as they were"));
+            return Ok(what);
         }
-        let lr = self.optimizer.lr();
-        Err(Error::Diverged(format!(
-            "{what}; {MAX_SKIPPED} updates in a row could not be taken. Lower lr (now {lr}) or set clip_norm 1"
-        )))
+        Err(Error::Diverged(format!("{what}; {MAX_SKIPPED} updates in a row could not be taken")))
     }
 
     /// Reports a loss far above the recent ones, with the tensor that holds most of the gradient.

@@ -26,56 +26,105 @@ pub enum Ending {
 /// Lets a run's present weights speak: one sample, as text.
 pub type Sampler<'a> = &'a mut dyn FnMut(&mut Run) -> Result<String>;
 
+/// Times that a run goes back to the same checkpoint, or from the same step, before it gives up.
+const MAX_RETURNS: u32 = 3;
+
 /// Trains `run` to its end. Every checkpoint is complete, so that the run can be killed at any moment.
+///
+/// An update whose loss or gradient is not finite is skipped. When three in a row would be, or when weights or other numbers
+/// that stay are not finite, the run goes back to its newest checkpoint (or its beginning) and takes the same steps once more: what was
+/// an accident of the machine does not come again, and the result is that of an undisturbed run. What comes a fourth time is
+/// divergence, and ends the run.
 ///
 /// # Errors
 /// Divergence (the last good state is saved and named), or a damaged token cache.
 pub fn fit(run: &mut Run, progress: &mut Progress, sample: Sampler<'_>) -> Result<Ending> {
     interrupt::install();
     let mut log = Log::open(run.dir.path(), run.trainer.steps())?;
+    let mut returns = Returns::default();
     let mut saved = Instant::now();
-    let every = |setting: Option<u64>, step: u64| setting.is_some_and(|n| n > 0 && step.is_multiple_of(n));
     while run.trainer.steps() < run.total {
-        let report = match run.trainer.step(run.total) {
-            Ok(report) => report,
-            Err(Error::Diverged(line)) => return Err(diverged(run, &line)),
+        match advance(run, progress, &mut log, &mut saved, sample) {
+            Ok(None) => {}
+            Ok(Some(ending)) => return Ok(ending),
+            Err(Error::Diverged(line)) => {
+                let step = run.trainer.steps();
+                let at = run.go_back()?;
+                if !returns.may_go(step, at) {
+                    return Err(diverged(run, &line));
+                }
+                let text = format!("{line}; the run goes back to its state after step {at}");
+                progress.warn(&text);
+                log = Log::open(run.dir.path(), at)?;
+                log.write(&Line::Note { step: at, text: &text });
+            }
             Err(other) => return Err(other),
-        };
-        let step = report.step;
-        let update = &report.update;
-        log.write(&Line::Step { step, loss: report.loss, lr: update.lr, grad_norm: update.grad_norm });
-        progress.step(step, report.loss, report.tokens);
-        if let Some(text) = &update.note {
-            progress.note(&format!("warning: {text}{}", keep_last_good(run, step)));
-            log.write(&Line::Note { step, text });
-        }
-        let mut stop = update.stop;
-        if every(run.settings.eval_every, step) && step < run.total {
-            stop = stop.or(evaluate(run, progress, &mut log)?);
-        }
-        if every(run.settings.sample_every, step) && step < run.total {
-            let text = sample(run)?;
-            progress.note(&format!("\n{}\n", text.trim_matches('\n')));
-            log.write(&Line::Sample { step, text: &text });
-        }
-        let interrupted = interrupt::requested();
-        let due = match run.settings.checkpoint_every.filter(|n| *n > 0) {
-            Some(n) => step.is_multiple_of(n),
-            None => saved.elapsed() >= CHECKPOINT_INTERVAL,
-        };
-        if interrupted || stop.is_some() || due || step == run.total {
-            save(run, progress);
-            saved = Instant::now();
-        }
-        if let Some(reason) = stop {
-            log.write(&Line::Note { step, text: &reason.to_string() });
-            return Ok(Ending::Converged(reason));
-        }
-        if interrupted && step < run.total {
-            return Ok(Ending::Interrupted);
         }
     }
     Ok(Ending::Finished)
+}
+
+/// Where a run was in trouble last, and where it went back to.
+#[derive(Default)]
+struct Returns {
+    trouble: Option<u64>,
+    to: Option<u64>,
+    times: u32,
+}
+
+impl Returns {
+    /// Takes in that the run goes back from `trouble` to `to`. False when it has done so too often without getting on.
+    fn may_go(&mut self, trouble: u64, to: u64) -> bool {
+        let again = self.trouble.replace(trouble) == Some(trouble);
+        let again = (self.to.replace(to) == Some(to)) || again;
+        self.times = if again { self.times + 1 } else { 1 };
+        self.times <= MAX_RETURNS
+    }
+}
+
+/// One update and what is due after it; says how the run ended, if it did.
+fn advance(
+    run: &mut Run,
+    progress: &mut Progress,
+    log: &mut Log,
+    saved: &mut Instant,
+    sample: Sampler<'_>,
+) -> Result<Option<Ending>> {
+    let every = |setting: Option<u64>, step: u64| setting.is_some_and(|n| n > 0 && step.is_multiple_of(n));
+    let report = run.trainer.step(run.total)?;
+    let step = report.step;
+    let update = &report.update;
+    log.write(&Line::Step { step, loss: report.loss, lr: update.lr, grad_norm: update.grad_norm });
+    progress.step(step, report.loss, report.tokens);
+    if let Some(text) = &update.note {
+        // A skipped update has changed nothing; after a spike the state before it may be wanted.
+        let kept = if update.skipped { String::new() } else { keep_last_good(run, step) };
+        progress.warn(&format!("{text}{kept}"));
+        log.write(&Line::Note { step, text });
+    }
+    let mut stop = update.stop;
+    if every(run.settings.eval_every, step) && step < run.total {
+        stop = stop.or(evaluate(run, progress, log)?);
+    }
+    if every(run.settings.sample_every, step) && step < run.total {
+        let text = sample(run)?;
+        progress.note(&format!("\n{}\n", text.trim_matches('\n')));
+        log.write(&Line::Sample { step, text: &text });
+    }
+    let interrupted = interrupt::requested();
+    let due = match run.settings.checkpoint_every.filter(|n| *n > 0) {
+        Some(n) => step.is_multiple_of(n),
+        None => saved.elapsed() >= CHECKPOINT_INTERVAL,
+    };
+    if interrupted || stop.is_some() || due || step == run.total {
+        save(run, progress)?;
+        *saved = Instant::now();
+    }
+    if let Some(reason) = stop {
+        log.write(&Line::Note { step, text: &reason.to_string() });
+        return Ok(Some(Ending::Converged(reason)));
+    }
+    Ok((interrupted && step < run.total).then_some(Ending::Interrupted))
 }
 
 fn evaluate(run: &mut Run, progress: &Progress, log: &mut Log) -> Result<Option<StopReason>> {
@@ -83,17 +132,35 @@ fn evaluate(run: &mut Run, progress: &Progress, log: &mut Log) -> Result<Option<
     let most = run.settings.eval_tokens.unwrap_or(usize::MAX) as u64;
     let Some(loss) = run.trainer.evaluate(most)? else { return Ok(None) };
     let (val_loss, tokens) = (loss.mean(), loss.counted as u64);
+    if !val_loss.is_finite()
+        && let Some(what) = run.trainer.damage()
+    {
+        return Err(Error::Diverged(format!("validation loss is {val_loss} after step {step}: {what}")));
+    }
     progress.note(&format!("step {step:>6}  validation loss {val_loss:.4}"));
     log.write(&Line::Eval { step, val_loss, tokens });
     Ok(run.trainer.observe_validation(val_loss))
 }
 
 /// A checkpoint that cannot be written must not cost the run; only at its end there is nothing to wait for.
-fn save(run: &mut Run, progress: &Progress) {
-    run.unsaved = run.save().err().map(|error| error.to_string());
-    if let Some(error) = &run.unsaved {
-        progress.note(&format!("warning: {error}; the older checkpoints are intact and training goes on"));
+///
+/// # Errors
+/// [`Error::Diverged`] for a state that is not worth saving.
+fn save(run: &mut Run, progress: &Progress) -> Result<()> {
+    run.unsaved = match run.save() {
+        Err(error @ Error::Diverged(_)) => return Err(error),
+        result => result.err().map(|error| error.to_string()),
+    };
+    match (&run.unsaved, run.dir.prune()) {
+        (Some(error), _) => {
+            progress.warn(&format!("{error}; the older checkpoints are intact and training goes on"));
+        }
+        (None, Err(error)) => {
+            progress.warn(&format!("{error}; the checkpoint is saved, an older one stays too"))
+        }
+        (None, Ok(())) => {}
     }
+    Ok(())
 }
 
 /// Puts the newest checkpoint, which is from before the trouble, out of reach of the pruning.
@@ -105,8 +172,11 @@ fn keep_last_good(run: &Run, step: u64) -> String {
     }
 }
 
-/// Says where the last good state is: that of now if its weights are finite, else the newest checkpoint.
+/// Says where the last good state is: that of now if its numbers are finite, else the newest checkpoint.
 fn diverged(run: &Run, line: &str) -> Error {
+    let lr = run.trainer.config().descent.optim.lr;
+    let lr = lr.map_or(String::new(), |lr| format!(" (now {lr})"));
+    let line = format!("{line}. Lower lr{lr} or set clip_norm 1");
     let place =
         run.save().or_else(|_| run.dir.keep_newest("before-divergence.ckpt").map(Option::unwrap_or_default));
     match place {

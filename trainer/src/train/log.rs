@@ -53,6 +53,8 @@ pub enum Line<'a> {
 pub struct Log {
     file: File,
     failed: bool,
+    /// The last line may end in its middle.
+    torn: bool,
 }
 
 impl Log {
@@ -72,14 +74,16 @@ impl Log {
         }
         let file =
             OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
-        Ok(Log { file, failed: false })
+        Ok(Log { file, failed: false, torn: false })
     }
 
     /// Appends one line.
     pub fn write(&mut self, line: &Line<'_>) {
-        let mut text = serde_json::to_string(line).expect("plain data");
-        text.push('\n');
-        if let Err(error) = self.file.write_all(text.as_bytes())
+        let begin = if self.torn { "\n" } else { "" };
+        let text = format!("{begin}{}\n", serde_json::to_string(line).expect("plain data"));
+        let written = self.file.write_all(text.as_bytes());
+        self.torn = written.is_err();
+        if let Err(error) = written
             && !std::mem::replace(&mut self.failed, true)
         {
             eprintln!("warning: cannot write log.jsonl ({error}); training goes on");

@@ -10,7 +10,7 @@ use siskin_format::{ModelConfig, Vocab};
 use super::budget;
 use super::feed::BatchSize;
 use super::trainer::{Numbers, Trainer, TrainerConfig, TrainerState};
-use crate::checkpoint::{Checkpoint, RunDir};
+use crate::checkpoint::{Checkpoint, Loaded, RunDir};
 use crate::data::{Dataset, Split, Text, TextScan};
 use crate::error::{Error, Result};
 use crate::params::ParamStore;
@@ -145,7 +145,7 @@ impl Run {
     ///
     /// # Errors
     /// No run there, or one whose text has changed.
-    pub fn resume(dir: &Path, threads: Option<usize>, note: Notes<'_>) -> Result<Self> {
+    pub fn resume(dir: &Path, threads: Option<usize>) -> Result<Self> {
         if !dir.is_dir() {
             return Err(Error::Run(format!("{} is not a folder: give the folder of a run", dir.display())));
         }
@@ -153,7 +153,7 @@ impl Run {
         let none =
             || Error::Run(format!("{} has no checkpoint: start it with `train`", dir.path().display()));
         let loaded = dir.load_latest()?.ok_or_else(none)?;
-        loaded.passed_over.iter().for_each(|line| note(line));
+        loaded.passed_over.iter().for_each(|line| eprintln!("warning: {line}"));
         let checkpoint = loaded.checkpoint;
         let mut meta: Meta = checkpoint.meta()?;
         if threads.is_some() {
@@ -187,12 +187,13 @@ impl Run {
     /// Saves everything.
     ///
     /// # Errors
-    /// Weights that are not finite, or a full disk, say; older checkpoints are then untouched.
+    /// [`Error::Diverged`] for numbers that are not finite; a full disk, say. Older checkpoints are then untouched.
     pub fn save(&self) -> Result<PathBuf> {
-        let (state, numbers) = self.trainer.state();
-        if !numbers.weights.iter().all(|w| w.is_finite()) {
-            return Err(Error::Diverged("weights are not finite any more and are not saved".into()));
+        if let Some(what) = self.trainer.damage() {
+            let step = self.trainer.steps();
+            return Err(Error::Diverged(format!("the state after step {step} is not saved: {what}")));
         }
+        let (state, numbers) = self.trainer.state();
         let meta = Meta {
             settings: self.settings.clone(),
             texts: self.texts.clone(),
@@ -211,6 +212,24 @@ impl Run {
         checkpoint.put("best", numbers.best);
         checkpoint.put("carried", numbers.carried);
         self.dir.save(state.step, &checkpoint)
+    }
+
+    /// Goes back to the newest checkpoint, or to the beginning when there is none; gives the step.
+    ///
+    /// # Errors
+    /// Checkpoints that cannot be read.
+    pub fn go_back(&mut self) -> Result<u64> {
+        match self.dir.load_latest()? {
+            Some(Loaded { checkpoint, .. }) => {
+                let meta: Meta = checkpoint.meta()?;
+                restore(&mut self.trainer, meta.trainer, &checkpoint)?;
+            }
+            None => {
+                let config = self.trainer.config().clone();
+                self.trainer = Trainer::new(config, self.data.train.clone(), self.data.val.clone())?;
+            }
+        }
+        Ok(self.trainer.steps())
     }
 
     /// The texts, absolute.

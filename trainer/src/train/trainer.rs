@@ -1,5 +1,8 @@
 //! A model in training: weights, gradients, batches and descent, one update at a time.
 
+#[cfg(test)]
+mod recovery;
+
 use siskin_format::ModelConfig;
 
 use super::descent::{Descent, DescentState, Update};
@@ -98,6 +101,7 @@ impl Trainer {
     /// Settings that cannot work together, or too little text.
     pub fn new(config: TrainerConfig, train: Tokens, val: Tokens) -> Result<Self> {
         let model = Model::new(&config.model)?;
+        reserve(&config, model.param_layout().len())?;
         let mut store = ParamStore::new(&config.model);
         let specs = store.layout().specs().to_vec();
         config.descent.init.fill(&specs, config.model.n_layers(), config.seed, &mut store.values);
@@ -124,15 +128,20 @@ impl Trainer {
         })
     }
 
-    /// One update of a run of `total`.
+    /// One update of a run of `total`. One whose loss or gradient is not finite is skipped.
     ///
     /// # Errors
-    /// Divergence, or a damaged token cache.
+    /// [`Error::Diverged`] when several in a row would be skipped, or when numbers that outlive the update, such as
+    /// weights, are not finite: only an earlier state helps then. Or a damaged token cache.
     pub fn step(&mut self, total: u64) -> Result<StepReport> {
         let mut sum = Loss { sum: 0.0, counted: 0 };
         let batches = self.feed.per_update() * self.config.descent.accumulate as u64;
         for part in 0..batches {
+            #[cfg(test)]
+            recovery::strike_before(self);
             let loss = self.gradient(part)?;
+            #[cfg(test)]
+            let loss = recovery::strike_after(self, loss);
             sum.sum += loss.sum;
             sum.counted += loss.counted;
             if let Some(accumulator) = &mut self.accumulator {
@@ -142,7 +151,7 @@ impl Trainer {
         let loss = sum.mean();
         let Trainer { descent, store, runner, accumulator, step, .. } = self;
         let params = &mut store.values[..];
-        let update = match accumulator {
+        let mut update = match accumulator {
             Some(accumulator) => {
                 let (grads, scale) = accumulator.mean();
                 let update = runner.update(|_| descent.update(params, grads, scale, loss, *step, total));
@@ -151,9 +160,41 @@ impl Trainer {
             }
             None => runner.update(|grads| descent.update(params, grads, 1.0, loss, *step, total))?,
         };
+        if update.skipped {
+            self.after_skip(&mut update)?;
+        }
         self.step += 1;
         self.tokens_seen += sum.counted as u64;
         Ok(StepReport { step: self.step, loss, tokens: sum.counted as u64, update })
+    }
+
+    /// Whether a skipped update has left its mark on what outlives it. What recurrent blocks carry is forgotten then, as at the
+    /// beginning of a text.
+    fn after_skip(&mut self, update: &mut Update) -> Result<()> {
+        let mut note = update.note.take().unwrap_or_default();
+        if let Some(what) = self.damage() {
+            return Err(Error::Diverged(format!("{note}; {what}")));
+        }
+        note.push_str("; this update is skipped, the weights stay as they were");
+        if !self.runner.state().all(|x| x.is_finite()) {
+            self.runner.reset_state();
+            note.push_str(" and what the model carries from batch to batch begins anew");
+        }
+        update.note = Some(note);
+        Ok(())
+    }
+
+    /// What of the numbers that outlive an update is not finite, if anything.
+    pub fn damage(&self) -> Option<&'static str> {
+        let (_, optimizer, average) = self.descent.state();
+        let kept: [(&[f32], &str); 5] = [
+            (&self.store.values, "weights are not finite"),
+            (&self.store.buffers, "statistics of batch norms are not finite"),
+            (optimizer, "the optimiser's numbers are not finite"),
+            (average, "averaged weights are not finite"),
+            (&self.best, "the best weights are not finite any more"),
+        ];
+        kept.into_iter().find(|(numbers, _)| !numbers.iter().all(|x| x.is_finite())).map(|(_, what)| what)
     }
 
     /// Gradient of the next batch, which is part number `part` of this update.
@@ -330,6 +371,21 @@ impl Trainer {
         self.tokens_seen = state.tokens_seen;
         Ok(())
     }
+}
+
+/// Asks whether there is memory for `n_params` weights with their gradients, moments and averages. What the tapes need comes on
+/// top of it.
+fn reserve(config: &TrainerConfig, n_params: usize) -> Result<()> {
+    // Weights, two moments, the best weights; a gradient of each shard; an average, a sum.
+    let averages = usize::from(config.descent.ema > 0.0) + usize::from(config.descent.accumulate > 1);
+    let bytes = n_params.saturating_mul(4 * (4 + config.shards + averages));
+    let megabytes = bytes.div_ceil(1_000_000);
+    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
+        Error::Run(format!(
+            "{megabytes} MB of memory for {n_params} weights, their gradients and moments cannot be had: take a smaller model, \
+             or fewer shards"
+        ))
+    })
 }
 
 /// Whether the state of the stack goes on from window to window: no block bounds it by a context.

@@ -35,7 +35,7 @@ pub fn train(args: TrainArgs) -> Result<()> {
 
 pub fn resume(args: ResumeArgs) -> Result<()> {
     let started = Instant::now();
-    let mut run = Run::resume(&args.run, args.threads, &|line| note(args.quiet, line))?;
+    let mut run = Run::resume(&args.run, args.threads)?;
     if let Some(export) = args.export {
         run.export = export;
     }
