@@ -2,12 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages fuzz
+.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages fuzz soak durability
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy doc isa aarch64 arm loom mca size examples abi packages fuzz test ## everything below: what CI runs
+check: fmt clippy doc isa aarch64 arm loom mca size soak examples abi packages fuzz test ## everything below: what CI runs
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -85,6 +85,17 @@ size: ## the stripped siskin is at most 2 MB
 	@echo "==== size"
 	$(CARGO) build --profile dist -p siskin-cli
 	@bytes=$$(wc -c < $${CARGO_TARGET_DIR:-target}/dist/siskin); echo "siskin has $$bytes bytes"; test $$bytes -le 2000000
+
+# SOAK=3600 make soak: an hour.
+soak: ## 256 sessions on one mapped model, each token as a single session's, memory flat
+	@echo "==== soak"
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(CARGO) run --release -q -p siskin-trainer --bin siskin-train -- \
+		init --model llama --vocab-size 4000 --d-model 128 --n-layers 4 --n-heads 4 --context 128 -o "$$dir/m.siskin" && \
+		$(CARGO) run --release -q -p siskin --example soak -- "$$dir/m.siskin" $${SOAK:-20} 6
+
+durability: ## a kill and a failure at every system call, a thousand random kills, every allocation (an hour; needs root and strace)
+	@echo "==== durability"
+	SISKIN_REQUIRE_ALL=1 SISKIN_DURABILITY=all $(CARGO) test --release -p siskin-tests --test durability -- --test-threads 2
 
 test: ## every test, by README's command, with the best kernels of this machine
 	@echo "==== tests"

@@ -1,7 +1,7 @@
 //! Disks that are full, folders that cannot be written, and memory that the system takes away.
 
 use crate::place::{Place, STEPS, output, reference};
-use siskin_tests::skip;
+use crate::report;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,7 @@ impl Mounted {
         match mount(at, options) {
             Ok(()) => Some(Mounted(at.to_path_buf())),
             Err(reason) => {
-                skip(&format!("a file system in memory cannot be mounted ({reason})"));
+                report(&format!("not tried, for a file system in memory cannot be mounted here: {reason}"));
                 None
             }
         }
@@ -112,7 +112,7 @@ impl Cgroup {
                 }
             }
         }
-        skip("no memory cgroup can be made");
+        report("not tried, for no memory cgroup can be made here");
         None
     }
 
@@ -151,10 +151,7 @@ fn a_shrinking_cgroup_tears_nothing() {
     }
     assert!(ends[0].ends_with("exit status: 0"), "{ends:?}");
     assert!(ends.iter().any(|e| !e.ends_with("exit status: 0")), "{ends:?}: no limit was too low");
-    crate::report(&format!(
-        "training in a cgroup of {}; each run resumed to the same bytes",
-        ends.join(", ")
-    ));
+    report(&format!("training in a cgroup of {}; each run resumed to the same bytes", ends.join(", ")));
 }
 
 /// A model larger than the memory that its reader may have: its pages come and go, and it speaks to its end.
@@ -174,7 +171,7 @@ fn a_mapped_model_runs_in_less_memory_than_its_size() {
     let start = std::time::Instant::now();
     let out = output(&group.inside(&speak));
     assert!(out.status.success(), "{out:?}");
-    crate::report(&format!(
+    report(&format!(
         "a mapped model of {:.1} MB spoke 8 tokens in a cgroup of {:.1} MB in {:.2} s",
         bytes as f64 / 1e6,
         bytes as f64 * 0.6e-6,

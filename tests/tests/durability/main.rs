@@ -2,8 +2,8 @@
 //! line for whoever sits in front of it.
 //!
 //! The tests run `siskin-train` on a tiny model, a run of a few hundredths of a second, under `strace`, which kills or lets
-//! calls fail by number, or with a small C library before libc. What is missing (strace, a C compiler, root) is skipped
-//! visibly. By default the calls that touch the run's own files are tried; with `SISKIN_DURABILITY=all` (`make durability`)
+//! calls fail by number, or with a small C library before libc. What is missing (strace, a C compiler) is skipped
+//! visibly; where mounting or control groups are not permitted, a line says so. By default the calls that touch the run's own files are tried; with `SISKIN_DURABILITY=all` (`make durability`)
 //! every call of the program is, with more errors, and a thousand kills at random moments.
 
 #![cfg(all(target_os = "linux", feature = "trainer"))]
