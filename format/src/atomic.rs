@@ -122,7 +122,8 @@ fn temp_prefix(name: &OsString) -> OsString {
 /// took it for stale was faster.
 fn hold(file: &File, temp: &Path) -> bool {
     match file.try_lock() {
-        Ok(()) => temp.exists(),
+        // When the system cannot tell, the lock says enough.
+        Ok(()) => temp.try_exists().unwrap_or(true),
         Err(TryLockError::WouldBlock) => false,
         // A file system without locks: stale temporaries stay, nothing else is lost.
         Err(TryLockError::Error(_)) => true,

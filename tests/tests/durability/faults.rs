@@ -1,6 +1,6 @@
 //! The Nth system call fails, for every N: one clear line, nothing torn, and what was begun can be gone on with.
 
-use crate::place::{Outcome, Place, STEPS, output, reference};
+use crate::place::{EVERY, Outcome, Place, STEPS, output, reference};
 use crate::strace::{self, Call};
 use crate::{report, thorough};
 use siskin_tests::skip;
@@ -151,12 +151,11 @@ fn every_call_of_exporting_fails() {
     };
     fail_every_call("exporting", before, Place::export, |place, call, out| {
         let found = fs::read(place.other()).unwrap();
-        let whole = found == reference().other;
-        assert!(
-            whole || (found == b"old" && !out.status.success()),
-            "{call:?} left {} bytes: {out:?}",
-            found.len()
-        );
+        // A newest checkpoint that the disk does not read gives way to the one before, which is said.
+        let older = out.warnings().iter().any(|w| w.contains("cannot read it any more"));
+        let whole = found == reference().other || (older && found != b"old");
+        let failed = found == b"old" && !out.status.success();
+        assert!(whole || failed, "{call:?} left {} bytes: {out:?}", found.len());
         place.ok(&place.export());
     });
 }
@@ -182,6 +181,7 @@ fn saves_fail_for_a_while_and_then_succeed() {
     assert_eq!(out.status.code(), Some(0), "{out:?}");
     assert_eq!(out.warnings().len(), saves.len() - 1, "{out:?}");
     assert_eq!(place.checkpoints(), [STEPS]);
+    place.removed.set(STEPS / EVERY - 1);
     place.finish();
 }
 

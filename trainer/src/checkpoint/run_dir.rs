@@ -144,7 +144,9 @@ impl Checkpoint<'static> {
     /// [`Error::Run`] if there is none; [`Error::Io`].
     pub fn load_latest(run: &Path) -> Result<Loaded> {
         let none = || Error::Run(format!("{} has no checkpoint: give the folder of a run", run.display()));
-        load_latest(run, false)?.ok_or_else(none)
+        let loaded = load_latest(run, false)?.ok_or_else(none)?;
+        loaded.passed_over.iter().for_each(|line| eprintln!("warning: {line}; an older checkpoint is taken"));
+        Ok(loaded)
     }
 }
 
