@@ -153,7 +153,7 @@ impl Place {
     pub fn check(&self) {
         let steps = self.checkpoints();
         let newest = steps.last().copied().unwrap_or(0);
-        let wanted = (newest / EVERY - self.removed.get()).min(2) as usize;
+        let wanted = (newest / EVERY).saturating_sub(self.removed.get()).min(2) as usize;
         assert!(steps.len() >= wanted, "after step {newest} only {steps:?} are kept");
         if let Ok(cache) = fs::read(self.run().join("tokens.cache")) {
             assert!(cache == reference().cache, "a torn cache of {} bytes", cache.len());

@@ -106,7 +106,7 @@ impl RunDir {
         Ok(Some(kept))
     }
 
-    /// The newest checkpoint that verifies, or `None` if the folder has none at all. Damaged ones are renamed to
+    /// The newest checkpoint that verifies, or `None` if the folder has none at all. Newer, damaged ones are renamed to
     /// `….damaged`, so that they neither hide nor push out a good one.
     ///
     /// # Errors
@@ -229,19 +229,24 @@ fn read_file(path: &Path) -> std::result::Result<Checkpoint<'static>, ReadError>
 
 fn load_latest(run: &Path, set_aside: bool) -> Result<Option<Loaded>> {
     let mut passed_over = Vec::new();
+    let mut damaged: Vec<PathBuf> = Vec::new();
     for (_, path) in steps(run)? {
         match Checkpoint::load(&path) {
-            Ok(checkpoint) => return Ok(Some(Loaded { checkpoint, path, passed_over })),
+            Ok(checkpoint) => {
+                // Only now that there is another one: what cannot be read today may be all that there is.
+                for path in damaged.iter().filter(|_| set_aside) {
+                    let aside = path.with_extension("ckpt.damaged");
+                    fs::rename(path, &aside).map_err(Error::io("rename", path))?;
+                }
+                return Ok(Some(Loaded { checkpoint, path, passed_over }));
+            }
             // Too little memory, or too many open files: that says nothing against the file.
             Err(e @ (Error::Io { .. } | Error::Checkpoint { damage: Damage::OutOfMemory { .. }, .. })) => {
                 return Err(e);
             }
             Err(e) => {
-                if set_aside {
-                    let aside = path.with_extension("ckpt.damaged");
-                    fs::rename(&path, &aside).map_err(Error::io("rename", &path))?;
-                }
                 passed_over.push(e.to_string());
+                damaged.push(path);
             }
         }
     }
