@@ -33,9 +33,32 @@ fn a_flag_that_is_set_stops_every_call_until_it_is_cleared() {
     }
 }
 
-/// Cancels at moments spread over the call: whatever the step was doing, it is as if it had not begun.
+/// Cancels from within the call, when a part of the prompt has been computed.
 #[test]
-fn cancelling_in_the_middle_of_a_prompt_undoes_it() {
+fn a_prompt_that_is_cancelled_half_way_is_undone() {
+    let prompt: Vec<u32> = (0..300).map(|i| i % 61).collect();
+    for (name, config) in common::models() {
+        let mut session = Session::new(common::model(&config, DType::Q4, 3), &options(2)).unwrap();
+        let first = session.forward(&[7, 7]).unwrap().to_vec();
+        let (flag, mut seen) = (session.cancel_flag().clone(), 0);
+        let done = session.forward_each(&prompt, |i, _| {
+            seen = i;
+            if i == 100 {
+                flag.cancel();
+            }
+        });
+        assert!(matches!(done, Err(Error::Cancelled)) && (100..128).contains(&seen), "{name}: {seen}");
+        flag.clear();
+        assert_eq!((session.position(), session.logits()), (2, Some(&first[..])), "{name}");
+        let found = session.forward(&prompt[..20]).unwrap().to_vec();
+        assert_eq!(found, expected(&session, &[&[7, 7], &prompt[..20]]), "{name}");
+    }
+}
+
+/// Cancels at moments spread over the call: whatever the step was doing, it is as if it had not begun. On a busy machine some
+/// moments come too late.
+#[test]
+fn cancelling_at_any_moment_undoes_the_call() {
     let prompt: Vec<u32> = (0..300).map(|i| i % 61).collect();
     for (name, config) in common::models() {
         let mut session = Session::new(common::model(&config, DType::Q4, 3), &options(2)).unwrap();
@@ -43,7 +66,6 @@ fn cancelling_in_the_middle_of_a_prompt_undoes_it() {
         let start = Instant::now();
         session.forward(&prompt).unwrap();
         let whole = start.elapsed();
-        let mut cancelled = 0;
         for part in 0..40 {
             session.reset();
             let first = session.forward(&[7, 7]).unwrap().to_vec();
@@ -62,7 +84,6 @@ fn cancelling_in_the_middle_of_a_prompt_undoes_it() {
             session.cancel_flag().clear();
             match done {
                 Err(Error::Cancelled) => {
-                    cancelled += 1;
                     assert_eq!((session.position(), session.logits()), (2, Some(&first[..])), "{name}");
                 }
                 Err(error) => panic!("{name}: {error}"),
@@ -71,7 +92,6 @@ fn cancelling_in_the_middle_of_a_prompt_undoes_it() {
             let found = session.forward(&prompt[..20]).unwrap().to_vec();
             assert_eq!(found, expected(&session, &[&[7, 7], &prompt[..20]]), "{name}");
         }
-        assert!(cancelled > 0, "{name}: never in time");
     }
 }
 
