@@ -2,12 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages fuzz soak durability
+.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages contract fuzz soak durability
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy doc isa aarch64 arm loom mca size soak examples abi packages fuzz test ## everything below: what CI runs
+check: fmt clippy doc isa aarch64 arm loom mca size soak contract examples abi packages fuzz test ## everything below: what CI runs
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -67,6 +67,10 @@ uninstall: ## removes it again
 
 deb: ## target/deb: Debian packages of this machine, or with ARCH=arm64 or ARCH=armhf
 	bash packaging/deb $(ARCH)
+
+contract: ## the promises of siskin.h, kept under gcc's sanitizers
+	@echo "==== contract of the C library"
+	bash .ci/c
 
 examples: all ## the C library's examples: shared, static, CMake; sanitizers, valgrind, an emulated ARM
 	@echo "==== examples of the C library"
