@@ -42,6 +42,7 @@ mod codec;
 mod error;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 pub use error::VocabError;
 
@@ -317,15 +318,18 @@ impl Tables {
         Ok(())
     }
 
-    /// Sorts ids by (kind, bytes), so that equal tokens become neighbours: no hash table that a hostile file
-    /// could fill with collisions.
     fn check_duplicates(&self) -> Result<(), VocabError> {
-        let key = |id: u32| (self.kinds[id as usize], self.token_at(id as usize));
-        let mut order: Vec<u32> = memory::collect(0..self.ends.len() as u32)?;
-        order.sort_unstable_by(|&a, &b| key(a).cmp(&key(b)));
-        match order.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
-            Some(&[a, b]) => Err(VocabError::DuplicateToken { first: a.min(b), second: a.max(b) }),
-            _ => Ok(()),
+        let key = |id: usize| (self.kinds[id], self.token_at(id));
+        let hash = |id: usize| unique::hash_bytes(self.token_at(id)) ^ self.kinds[id] as u64;
+        // A vocabulary in order shows at a glance that nothing occurs twice.
+        let n_sorted = (1..self.ends.len()).take_while(|&id| is_before(key(id - 1), key(id))).count();
+        if n_sorted + 1 == self.ends.len() {
+            return Ok(());
+        }
+        let order = |ids: &mut [u32]| ids.sort_unstable_by(|&a, &b| key(a as usize).cmp(&key(b as usize)));
+        match unique::find_twins(self.ends.len(), hash, |a, b| key(a) == key(b), order)? {
+            Some((a, b)) => Err(VocabError::DuplicateToken { first: a as u32, second: b as u32 }),
+            None => Ok(()),
         }
     }
 
@@ -362,14 +366,30 @@ impl Tables {
                 }
             }
         }
-        let pair = |m: &Merge| u64::from(m.left) << 32 | u64::from(m.right);
-        let mut pairs = memory::collect(self.merges.iter().map(pair))?;
-        pairs.sort_unstable();
-        match pairs.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(&[pair, _]) => {
-                Err(VocabError::DuplicateMerge { left: (pair >> 32) as u32, right: pair as u32 })
+        self.check_pairs()
+    }
+
+    /// No pair occurs twice. The results of equal pairs are equal, so that merges of distinct results have distinct pairs.
+    fn check_pairs(&self) -> Result<(), VocabError> {
+        let mut results = memory::repeated(0u64, self.ends.len() / 64 + 1)?;
+        let is_new = |&Merge { result, .. }: &Merge| {
+            let (word, bit) = (&mut results[result as usize / 64], 1 << (result % 64));
+            let is_new = *word & bit == 0;
+            *word |= bit;
+            is_new
+        };
+        if self.merges.iter().all(is_new) {
+            return Ok(());
+        }
+        let pair = |rank: usize| u64::from(self.merges[rank].left) << 32 | u64::from(self.merges[rank].right);
+        let hash = |rank: usize| unique::mix(pair(rank));
+        let order = |ranks: &mut [u32]| ranks.sort_unstable_by_key(|&rank| pair(rank as usize));
+        match unique::find_twins(self.merges.len(), hash, |a, b| pair(a) == pair(b), order)? {
+            Some((rank, _)) => {
+                let Merge { left, right, .. } = self.merges[rank];
+                Err(VocabError::DuplicateMerge { left, right })
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }
@@ -391,6 +411,74 @@ fn check_token_len(id: usize, len: usize) -> Result<(), VocabError> {
     Ok(())
 }
 
+/// Whether a key comes before another; for short tokens without calling a comparison of memory.
+fn is_before(a: (TokenKind, &[u8]), b: (TokenKind, &[u8])) -> bool {
+    let short = |bytes: &[u8]| match *bytes {
+        [a] => Some(u32::from_be_bytes([a, 0, 0, 0])),
+        [a, b] => Some(u32::from_be_bytes([a, b, 0, 0])),
+        [a, b, c] => Some(u32::from_be_bytes([a, b, c, 0])),
+        _ => None,
+    };
+    match (short(a.1), short(b.1)) {
+        // Equal numbers may still differ by zeros at the end, which the slow way tells apart.
+        (Some(x), Some(y)) if a.0 == b.0 && x != y => x < y,
+        _ => a < b,
+    }
+}
+
 fn is_one_char(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|s| s.chars().count() == 1)
+    match *bytes {
+        [0..0x80] => true,
+        [0xc2..0xe0, 0x80..0xc0] => true,
+        [0xe1..0xed, 0x80..0xc0, 0x80..0xc0] => true, // without the first and the last blocks, which have exceptions
+        [_, _, ..] if bytes.len() == utf8_len(bytes[0]) => std::str::from_utf8(bytes).is_ok(),
+        _ => false,
+    }
+}
+
+/// Bytes of a character that begins with `first`; any number for what begins none.
+fn utf8_len(first: u8) -> usize {
+    match first {
+        0..0x80 => 1,
+        0x80..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        _ => 4,
+    }
+}
+
+#[cfg(test)]
+mod shortcuts {
+    use super::*;
+
+    #[test]
+    fn one_character_is_one_character() {
+        for c in (0..=0x10ffff).filter_map(char::from_u32) {
+            assert!(is_one_char(c.encode_utf8(&mut [0; 4]).as_bytes()), "{c:?}");
+        }
+        for word in 0..=0xff_ffffu32 {
+            let bytes = &word.to_le_bytes()[..3];
+            for bytes in [bytes, &bytes[..2], &bytes[..1]] {
+                let expected = std::str::from_utf8(bytes).is_ok_and(|s| s.chars().count() == 1);
+                assert_eq!(is_one_char(bytes), expected, "{bytes:?}");
+            }
+        }
+        for bytes in [&b""[..], b"\xf4\x90\x80\x80", b"\xf0\x80\x80\x80", b"abcd", b"\xf0\x9f\x90\xa6!"] {
+            assert!(!is_one_char(bytes), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_slices() {
+        let words: Vec<&[u8]> =
+            vec![b"a", b"a\0", b"a\0\0", b"a\0\0\0", b"b", b"ab", b"abc", b"abcd", b"\0", b"\xff"];
+        for a in &words {
+            for b in &words {
+                for (x, y) in
+                    [(TokenKind::Normal, TokenKind::Normal), (TokenKind::Normal, TokenKind::Control)]
+                {
+                    assert_eq!(is_before((x, a), (y, b)), (x, a) < (y, b), "{a:?} {b:?}");
+                }
+            }
+        }
+    }
 }

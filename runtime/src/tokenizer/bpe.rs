@@ -3,7 +3,7 @@
 
 use super::{TokenizerError, byte_id, byte_ids};
 use siskin_format::memory::{self, NoMemory};
-use siskin_format::vocab::{Merge, PreTokenizer, TokenKind, Vocab};
+use siskin_format::vocab::{PreTokenizer, TokenKind, Vocab};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -28,12 +28,6 @@ pub(super) struct Bpe {
 impl Bpe {
     pub(super) fn new(vocab: &Vocab) -> Result<Bpe, NoMemory> {
         let merges = vocab.merges();
-        let mut ranks: Vec<u32> = memory::collect(0..merges.len() as u32)?;
-        let pair = |rank: u32| {
-            let Merge { left, right, .. } = merges[rank as usize];
-            (left, right)
-        };
-        ranks.sort_unstable_by_key(|&rank| pair(rank));
         let mut starts = memory::repeated(0, vocab.len() + 1)?;
         for merge in merges {
             starts[merge.left as usize + 1] += 1;
@@ -41,10 +35,21 @@ impl Bpe {
         for id in 0..vocab.len() {
             starts[id + 1] += starts[id];
         }
+        // Counted by left id, so that only the few merges of each have to be sorted.
+        let mut ends = memory::collect(starts.iter().copied())?;
+        let mut rights = memory::repeated((0, 0), merges.len())?;
+        for (rank, merge) in merges.iter().enumerate() {
+            let end = &mut ends[merge.left as usize];
+            rights[*end as usize] = (merge.right, rank as u32);
+            *end += 1;
+        }
+        for id in 0..vocab.len() {
+            rights[starts[id] as usize..starts[id + 1] as usize].sort_unstable();
+        }
         Ok(Bpe {
             alphabet: byte_ids(vocab, TokenKind::Normal),
             starts,
-            rights: memory::collect(ranks.iter().map(|&rank| (pair(rank).1, rank)))?,
+            rights,
             results: memory::collect(merges.iter().map(|merge| merge.result))?,
             pre_tokenizer: vocab.pre_tokenizer(),
         })
@@ -214,7 +219,7 @@ fn best(ranks: &[u32]) -> Option<(usize, u32)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use siskin_format::vocab::{SpecialIds, VocabKind, VocabParts};
+    use siskin_format::vocab::{Merge, SpecialIds, VocabKind, VocabParts};
 
     /// A vocabulary over the bytes a, b, c with the merges of the given pairs of tokens, in order.
     fn vocab(pairs: &[(&str, &str)]) -> Vocab {
