@@ -93,13 +93,13 @@ static void generating(const siskin::Model &model)
     later.restore(state);
     HOLDS(later.generate("", 20) == end);
 
-    // From another thread, while the text is being written.
+    // From another thread, while the text is being written; again and again, as a reset forgets what came before it.
     session.reset();
-    std::atomic<bool> started = false;
+    std::atomic<bool> started = false, done = false;
     std::thread canceller([&] {
-        while (!started)
-            std::this_thread::yield();
-        session.cancel();
+        for (; !done; std::this_thread::yield())
+            if (started)
+                session.cancel();
     });
     HOLDS(thrown([&] {
               for (;;) {
@@ -107,6 +107,7 @@ static void generating(const siskin::Model &model)
                   session.reset();
               }
           }) == SISKIN_CANCELLED);
+    done = true;
     canceller.join();
 }
 
