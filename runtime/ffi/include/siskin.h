@@ -112,7 +112,9 @@ typedef struct siskin_model_options {
     size_t size;       /* sizeof(siskin_model_options) */
     uint32_t flags;    /* of the above; default 0 */
     uint32_t reserved; /* 0 */
-    size_t max_memory; /* most bytes to allocate, a mapping not counted; 0, the default: no limit */
+    size_t max_memory; /* most bytes that SISKIN_NO_MMAP or SISKIN_COPY may take for the file, checked before they are
+                          allocated; a mapping, and the tables of metadata and tokenizer, a few times their part of
+                          the file, are not counted; 0, the default: no limit */
 } siskin_model_options;
 
 /* Fills `options` with the defaults, and its `size`. `size` is sizeof(siskin_model_options). Does nothing for NULL, or for a
