@@ -93,6 +93,9 @@ impl Attention {
             cx.stage(Stage::Qkv);
             self.wq.forward(cx, &ws.a.input(), &mut ws.q[..cx.tokens * self.n_heads * self.head_dim]);
         }
+        if cx.is_cancelled() {
+            return;
+        }
         cx.stage(Stage::Attention);
         self.attend(cx, ws, cache);
     }

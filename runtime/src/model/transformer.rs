@@ -77,13 +77,15 @@ impl Transformer {
         self.norm1.rows(cx, &ws.x[..cx.tokens * self.d_model], self.d_model, &mut ws.a);
         let narrow = last && cx.wanted() < cx.tokens;
         self.attention.forward(cx, ws, cache, self.d_model, narrow);
-        if cx.tokens == 0 {
+        if cx.tokens == 0 || cx.is_cancelled() {
             return;
         }
         let width = cx.tokens * self.d_model;
         cx.stage(Stage::AttentionOut);
         self.wo.forward_add(cx, &ws.b.input(), self.residual, &mut ws.y[..width], &mut ws.x[..width]);
-        self.ffn(cx, ws);
+        if !cx.is_cancelled() {
+            self.ffn(cx, ws);
+        }
     }
 
     /// `x += W_down f(W_up a)`, or gated `W_down (f(W_gate a) * W_up a)` (Shazeer 2020), `a = norm2(x)`.
@@ -115,6 +117,9 @@ impl Transformer {
                 quantize_columns(kernels, &mut hidden, t);
             }
         });
+        if cx.is_cancelled() {
+            return;
+        }
         cx.stage(Stage::FfnDown);
         self.w_down.forward_add(cx, &ws.b.input(), self.residual, &mut ws.y[..width], &mut ws.x[..width]);
     }
