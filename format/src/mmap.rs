@@ -41,7 +41,7 @@ impl Data {
         if bytes.as_ptr().addr().is_multiple_of(ALIGN) {
             return Ok(Data::Vec(bytes));
         }
-        AlignedBytes::copy_of(&bytes).map(Data::Aligned).ok_or(Error::OutOfMemory { bytes: bytes.len() })
+        Data::copy_of(&bytes)
     }
 
     /// Uses bytes where they are, copying them when they are not aligned.
@@ -49,8 +49,12 @@ impl Data {
         if bytes.as_ptr().addr().is_multiple_of(ALIGN) {
             return Ok(Data::Static(bytes));
         }
-        let len = bytes.len() as u64;
-        AlignedBytes::copy_of(bytes).map(Data::Aligned).ok_or(Error::TooLarge { len })
+        Data::copy_of(bytes)
+    }
+
+    /// A copy of bytes.
+    pub(crate) fn copy_of(bytes: &[u8]) -> Result<Data, Error> {
+        AlignedBytes::copy_of(bytes).map(Data::Aligned).ok_or(Error::OutOfMemory { bytes: bytes.len() })
     }
 
     /// Maps the file, or reads it when `map` is off. `check` sees its first bytes before anything of the file's

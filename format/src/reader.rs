@@ -74,6 +74,15 @@ impl File {
         File::parse(Data::from_vec(bytes)?)
     }
 
+    /// Opens a copy of a file that is in memory.
+    ///
+    /// # Errors
+    /// As [`File::open`].
+    pub fn copy_of(bytes: &[u8]) -> Result<File, Error> {
+        header::check_start(bytes, bytes.len() as u64)?;
+        File::parse(Data::copy_of(bytes)?)
+    }
+
     /// Opens a file that is linked into the program, or lies in memory for as long as the program runs. It is not copied,
     /// unless it does not start at a multiple of 64.
     ///

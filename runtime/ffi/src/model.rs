@@ -5,8 +5,9 @@ use crate::guard::{guard, guard_silently, keepable};
 use crate::options::{COPY, ModelInfo, ModelOptions, NO_MMAP, VERIFY};
 #[cfg(not(unix))]
 use crate::status::IO;
-use crate::status::{BUDGET, Failed, NO_MEMORY, Status};
+use crate::status::{BUDGET, Failed, Status};
 use siskin::{Model, Tokenizer};
+use siskin_format::panel::ALIGN;
 use siskin_format::{File, OpenOptions};
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
@@ -36,10 +37,6 @@ fn budget(options: &ModelOptions, needed: u64) -> Result<(), Failed> {
         max if needed <= max as u64 => Ok(()),
         max => Err(Failed::new(BUDGET, format_args!("the model needs {needed} bytes, but may have {max}"))),
     }
-}
-
-fn no_memory(bytes: usize) -> Failed {
-    Failed::new(NO_MEMORY, format_args!("the system has no {bytes} bytes for the model"))
 }
 
 /// Gives a file to the caller as a model.
@@ -117,12 +114,9 @@ pub unsafe extern "C" fn siskin_model_open_memory(
         }
         // SAFETY: the caller's bytes stay as long as the model, unless they are copied below.
         let bytes: &'static [u8] = unsafe { slice(bytes.cast(), n_bytes, "the model's bytes")? };
-        let file = if options.flags & COPY != 0 {
+        let file = if options.flags & COPY != 0 || !bytes.as_ptr().addr().is_multiple_of(ALIGN) {
             budget(&options, n_bytes as u64)?;
-            let mut copy = Vec::new();
-            copy.try_reserve_exact(n_bytes).map_err(|_| no_memory(n_bytes))?;
-            copy.extend_from_slice(bytes);
-            File::from_bytes(copy)?
+            File::copy_of(bytes)?
         } else {
             File::from_static(bytes)?
         };
@@ -177,7 +171,7 @@ pub unsafe extern "C" fn siskin_model_get_info(model: *const ModelHandle, info: 
         let value = ModelInfo {
             size,
             vocab_size: config.vocab_size,
-            context: if config.has_attention() { config.context } else { 0 },
+            context: if config.is_bounded() { config.context } else { 0 },
             n_layers: config.n_layers(),
             d_model: config.d_model,
             n_parameters: file.tensors().iter().map(|t| t.rows as u64 * t.cols as u64).sum(),

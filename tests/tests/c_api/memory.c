@@ -178,6 +178,36 @@ static void fails(void) {
     }
 }
 
+/* Bytes asked for to open a model in memory. */
+static long opened(const void *bytes, const siskin_model_options *options) {
+    siskin_model *model;
+    atomic_store(&bytes_asked, 0);
+    OK(siskin_model_open_memory(bytes, n_file_bytes, options, &model));
+    long asked = atomic_load(&bytes_asked);
+    siskin_model_free(model);
+    return asked;
+}
+
+/* A model in memory is copied once, and only if it must be; max_memory counts the copy. */
+static void copies(void) {
+    static unsigned char elsewhere[sizeof file_bytes + 64] __attribute__((aligned(64)));
+    siskin_model *model;
+    siskin_model_options options;
+    memcpy(elsewhere + 8, file_bytes, n_file_bytes);
+    siskin_model_options_init(&options, sizeof options);
+    long in_place = opened(file_bytes, &options), n = (long)n_file_bytes;
+    CHECK(opened(elsewhere + 8, &options) - in_place - n < 256);
+    options.flags = SISKIN_COPY;
+    CHECK(opened(file_bytes, &options) - in_place - n < 256);
+    options.max_memory = n_file_bytes;
+    CHECK(opened(elsewhere + 8, &options) > n);
+    options.max_memory--;
+    IS(SISKIN_BUDGET, siskin_model_open_memory(file_bytes, n_file_bytes, &options, &model));
+    options.flags = 0;
+    IS(SISKIN_BUDGET, siskin_model_open_memory(elsewhere + 8, n_file_bytes, &options, &model));
+    CHECK(opened(file_bytes, &options) == in_place);
+}
+
 /* What a session in the caller's memory takes from the system: no more than the header says, whatever its context is. */
 static void counts(void) {
     static unsigned char region[1 << 22];
@@ -185,6 +215,7 @@ static void counts(void) {
     siskin_session *session;
     siskin_session_options options;
     OK(run(1));
+    copies();
     for (int threads = 1; threads <= 4; threads++) {
         for (int k = 0; k < 3; k++) {
             siskin_session_options_init(&options, sizeof options);
