@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::model::{Batch, CarriedState, Gradients, Model, Noise};
+use crate::model::{Batch, CarriedState, Gradients, Model, Noise, Observed};
 use crate::ops::simd::add_into;
 use crate::params::ParamStore;
 use crate::tape::Tape;
@@ -21,6 +21,9 @@ const STATISTICS_RATE: f64 = 0.1;
 
 /// Elements of a gradient that one core adds at a time.
 const REDUCE_CHUNK: usize = 1 << 14;
+
+/// Fewest and most tokens of a batch that are looked at when it is observed.
+const OBSERVED_TOKENS: [usize; 2] = [64, 256];
 
 /// How a batch is cut. The division decides the rounding of the result; the thread count does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +148,19 @@ impl<T: Float> DataParallel<T> {
         });
         self.update_statistics(store);
         Loss { sum: self.sum(), counted }
+    }
+
+    /// Looks at a training pass over the first windows of a batch, an eighth of them or some hundred tokens; changes nothing.
+    ///
+    /// # Panics
+    /// As [`DataParallel::step`].
+    pub(crate) fn observe(&self, model: &Model<T>, store: &ParamStore<T>, batch: Batch<'_>) -> Observed {
+        assert_eq!(batch.batch, self.batch, "windows of a batch");
+        let part = &self.shards[0].parts[0];
+        let [least, most] = OBSERVED_TOKENS.map(|tokens| tokens.div_ceil(batch.len));
+        let windows = (self.batch / 8).clamp(least, most).min(part.windows);
+        let state = part.training.first(windows, part.windows);
+        self.tapes.lend(|tape| model.observe(tape, store, cut(batch, 0, windows), &state))
     }
 
     /// Gradient of the last step's mean loss.

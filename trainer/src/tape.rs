@@ -25,6 +25,7 @@ pub struct Tape<T> {
     slots: Vec<Slot<T>>,
     ops: Vec<(Op<T>, Var)>, // the op and the value it made
     recording: bool,
+    retained: Vec<(Var, Vec<T>)>, // values whose gradient outlives backward
     pub(crate) pool: Pool<T>,
     pub(crate) ids: Pool<u32>,
 }
@@ -38,7 +39,14 @@ impl<T: Float> Default for Tape<T> {
 impl<T: Float> Tape<T> {
     /// An empty tape that records.
     pub fn new() -> Self {
-        Tape { slots: Vec::new(), ops: Vec::new(), recording: true, pool: Pool::new(), ids: Pool::new() }
+        Tape {
+            slots: Vec::new(),
+            ops: Vec::new(),
+            recording: true,
+            retained: Vec::new(),
+            pool: Pool::new(),
+            ids: Pool::new(),
+        }
     }
 
     /// Forgets everything and keeps the buffers; with `recording` off, what follows cannot flow back.
@@ -49,6 +57,9 @@ impl<T: Float> Tape<T> {
         while let Some(slot) = self.slots.pop() {
             self.pool.give(slot.value);
             self.pool.give(slot.grad);
+        }
+        while let Some((_, grad)) = self.retained.pop() {
+            self.pool.give(grad);
         }
         self.recording = recording;
     }
@@ -82,9 +93,16 @@ impl<T: Float> Tape<T> {
         (self.slots[v.0].rows, self.slots[v.0].cols)
     }
 
-    /// The gradient of an input after backward; `None` if nothing flowed to it.
+    /// Keeps the gradient of `v`, a value that an op made, for [`Tape::grad`] after backward.
+    pub fn retain_grad(&mut self, v: Var) {
+        self.retained.push((v, Vec::new()));
+    }
+
+    /// The gradient, after backward, of an input or of a value that was [retained](Tape::retain_grad); `None` if nothing flowed
+    /// to it.
     pub fn grad(&self, v: Var) -> Option<&[T]> {
-        let grad = &self.slots[v.0].grad;
+        let retained = self.retained.iter().find(|(kept, _)| *kept == v);
+        let grad = retained.map_or(&self.slots[v.0].grad, |(_, grad)| grad);
         (!grad.is_empty()).then_some(grad)
     }
 
@@ -109,10 +127,19 @@ impl<T: Float> Tape<T> {
             if self.slots[made.0].grad.is_empty() {
                 op.discard(self);
             } else {
+                self.keep_retained(made);
                 op.backward(self, params, grads);
             }
             let value = std::mem::take(&mut self.slots[made.0].value);
             self.pool.give(value);
+        }
+    }
+
+    /// Copies the gradient of `v`, which is now whole, if somebody wants to look at it later.
+    fn keep_retained(&mut self, v: Var) {
+        if let Some((_, kept)) = self.retained.iter_mut().find(|(kept, _)| *kept == v) {
+            let copy = self.pool.take_copy(&self.slots[v.0].grad);
+            self.pool.give(std::mem::replace(kept, copy));
         }
     }
 

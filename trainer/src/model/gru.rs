@@ -3,8 +3,9 @@
 use siskin_format::ModelConfig;
 use siskin_format::config::RecurrentConfig;
 
-use super::{CellState, Pass, norm::NormLayer};
+use super::{CellState, Pass, norm::NormLayer, observed::Inside};
 use crate::float::Float;
+use crate::ops::pointwise::Nonlinearity;
 use crate::params::ParamLayout;
 use crate::tensor::{Matrix, Var, Vector};
 
@@ -41,7 +42,10 @@ impl Gru {
     pub(super) fn forward<T: Float>(&self, pass: &mut Pass<'_, T>, x: Var, state: &mut CellState<T>) -> Var {
         let normed = self.norm.forward(pass, x);
         let projected = pass.tape.linear(pass.params, normed, self.w_x, self.b_x);
+        pass.watch_steps(projected);
         let h = pass.tape.gru(pass.params, projected, self.w_h, self.b_h, pass.layout, &mut state.h);
+        pass.watch_inside("cell", Inside::Units(h, Nonlinearity::Tanh));
+        pass.watch_output(h);
         pass.leave(x, h, self.residual)
     }
 }

@@ -3,8 +3,9 @@
 use siskin_format::ModelConfig;
 use siskin_format::config::RecurrentConfig;
 
-use super::{CellState, Pass, norm::NormLayer};
+use super::{CellState, Pass, norm::NormLayer, observed::Inside};
 use crate::float::Float;
+use crate::ops::pointwise::Nonlinearity;
 use crate::params::ParamLayout;
 use crate::tensor::{Matrix, Var, Vector};
 
@@ -39,8 +40,11 @@ impl Lstm {
     pub(super) fn forward<T: Float>(&self, pass: &mut Pass<'_, T>, x: Var, state: &mut CellState<T>) -> Var {
         let normed = self.norm.forward(pass, x);
         let projected = pass.tape.linear(pass.params, normed, self.w_x, self.b_x);
+        pass.watch_steps(projected);
         let CellState { h, c } = state;
         let h = pass.tape.lstm(pass.params, projected, self.w_h, pass.layout, h, c);
+        pass.watch_inside("cell", Inside::Units(h, Nonlinearity::Tanh));
+        pass.watch_output(h);
         pass.leave(x, h, self.residual)
     }
 }

@@ -6,6 +6,7 @@
 mod gru;
 mod lstm;
 mod norm;
+mod observed;
 mod rnn;
 mod transformer;
 
@@ -20,6 +21,8 @@ use crate::params::{ParamLayout, ParamStore};
 use crate::tape::Tape;
 use crate::tensor::{Layout, Matrix, Var, Vector};
 use norm::NormLayer;
+pub(crate) use observed::Observed;
+use observed::Watches;
 
 /// A language model without its weights.
 #[derive(Clone, Debug)]
@@ -115,6 +118,13 @@ impl<T: Float> CarriedState<T> {
         }
     }
 
+    /// The state of the first `n` of `batch` sequences.
+    pub(crate) fn first(&self, n: usize, batch: usize) -> Self {
+        let cut = |x: &[T]| x[..x.len() / batch * n].to_vec();
+        let blocks = self.blocks.iter().map(|cell| CellState { h: cut(&cell.h), c: cut(&cell.c) });
+        CarriedState { blocks: blocks.collect() }
+    }
+
     /// Every element, in a fixed order, for a checkpoint.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.blocks.iter().flat_map(|cell| cell.h.iter().chain(&cell.c))
@@ -140,6 +150,8 @@ struct Pass<'a, T> {
     layout: Layout,
     noise: Noise,
     dropouts: u64,
+    /// What is looked at on the way, in an observed pass.
+    watches: Option<Watches>,
 }
 
 impl<T: Float> Pass<'_, T> {
@@ -168,10 +180,12 @@ impl<T: Float> Pass<'_, T> {
 
     /// `x + W branch + b`, or without x, with dropout on what is added.
     fn project_back(&mut self, x: Var, branch: Var, w: Matrix, bias: Option<Vector>, residual: bool) -> Var {
-        if residual && self.noise.dropout == 0.0 {
+        // An observed pass looks at the branch alone.
+        if residual && self.noise.dropout == 0.0 && self.watches.is_none() {
             return self.tape.linear_onto(self.params, x, branch, w, bias);
         }
         let y = self.tape.linear(self.params, branch, w, bias);
+        self.watch_output(y);
         self.leave(x, y, residual)
     }
 }
@@ -253,7 +267,7 @@ impl<T: Float> Model<T> {
         let layout = self.rows_of(batch);
         let running = Running::Collect(grads.moments);
         let params = &store.values[..];
-        let mut pass = Pass { tape, params, running, layout, noise, dropouts: 0 };
+        let mut pass = Pass { tape, params, running, layout, noise, dropouts: 0, watches: None };
         let x = self.forward(&mut pass, batch.tokens, state);
         let flat = grads.flat;
         let loss = tape.head_loss(params, Some(flat), x, self.head, batch.targets, layout, scale);
@@ -314,7 +328,8 @@ impl<T: Float> Model<T> {
         let layout = self.rows_of(batch);
         let running = Running::Use(&store.buffers);
         let noise = Noise::NONE;
-        let mut pass = Pass { tape, params: &store.values, running, layout, noise, dropouts: 0 };
+        let params = &store.values[..];
+        let mut pass = Pass { tape, params, running, layout, noise, dropouts: 0, watches: None };
         (self.forward(&mut pass, batch.tokens, state), layout)
     }
 
@@ -332,8 +347,10 @@ impl<T: Float> Model<T> {
             None => Positions::Fixed(&self.fixed_positions),
         };
         let embedded = pass.tape.embedding(pass.params, tokens, pass.layout, self.embedding, positions);
+        pass.watch("embed", embedded);
         let mut x = pass.dropped(embedded);
-        for (block, state) in self.blocks.iter().zip(&mut state.blocks) {
+        for (index, (block, state)) in self.blocks.iter().zip(&mut state.blocks).enumerate() {
+            pass.enter_block(index);
             x = match block {
                 Block::Rnn(rnn) => rnn.forward(pass, x, state),
                 Block::Gru(gru) => gru.forward(pass, x, state),
@@ -341,7 +358,9 @@ impl<T: Float> Model<T> {
                 Block::Transformer(transformer) => transformer.forward(pass, x),
             };
         }
-        self.final_norm.forward(pass, x)
+        let x = self.final_norm.forward(pass, x);
+        pass.watch("final_norm", x);
+        x
     }
 }
 

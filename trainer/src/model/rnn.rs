@@ -3,7 +3,7 @@
 use siskin_format::ModelConfig;
 use siskin_format::config::{Activation, RnnConfig};
 
-use super::{CellState, Pass, norm::NormLayer};
+use super::{CellState, Pass, norm::NormLayer, observed::Inside};
 use crate::float::Float;
 use crate::ops::pointwise::Nonlinearity;
 use crate::params::ParamLayout;
@@ -41,7 +41,10 @@ impl Rnn {
     pub(super) fn forward<T: Float>(&self, pass: &mut Pass<'_, T>, x: Var, state: &mut CellState<T>) -> Var {
         let normed = self.norm.forward(pass, x);
         let projected = pass.tape.linear(pass.params, normed, self.w_x, self.b_x);
+        pass.watch_steps(projected);
         let h = pass.tape.rnn(pass.params, projected, self.w_h, self.activation, pass.layout, &mut state.h);
+        pass.watch_inside("cell", Inside::Units(h, self.activation));
+        pass.watch_output(h);
         pass.leave(x, h, self.residual)
     }
 }

@@ -316,3 +316,26 @@ fn a_token_does_not_see_those_after_it() {
         assert_ne!(before[changed..], after[changed..]);
     }
 }
+
+/// What an observed pass says of the embedding is what the gradients of its rows say, and a last loss flows back as far as it should.
+#[test]
+fn an_observed_pass_sees_the_gradient_that_flows() {
+    let config = gru_config();
+    let (model, store) = (Model::new(&config).unwrap(), filled(&config, 1));
+    let (ids, targets) = ([0, 1, 2, 3, 4, 5], tokens(6, config.vocab_size, 3));
+    let batch = Batch { tokens: &ids, targets: &targets, batch: 2, len: 3 };
+    let (mut tape, state) = (Tape::new(), model.new_state(2));
+    let observed = model.observe(&mut tape, &store, batch, &state);
+    let again = model.observe(&mut tape, &store, batch, &state);
+    assert_eq!(observed.activations, again.activations);
+    // Every token stands once, so that each row of the embedding has the gradient of one row of activations.
+    let (mut flat, mut moments) = (vec![0.0; store.values.len()], vec![0.0; store.buffers.len()]);
+    let grads = Gradients { flat: &mut flat, moments: &mut moments };
+    model.loss_and_gradient(&mut tape, &store, grads, batch, &mut state.clone(), Noise::NONE, 1.0 / 6.0);
+    let embedding = &flat[model.param_layout().range("embed.weight").unwrap()];
+    let rms = (embedding.iter().map(|g| g * g).sum::<f64>() / 24.0).sqrt();
+    assert!((observed.activations[0].gradient / rms - 1.0).abs() < 1e-12);
+    let names: Vec<&str> = observed.activations.iter().map(|a| &*a.name).collect();
+    assert_eq!(names, ["embed", "blocks.0.cell", "blocks.1.cell", "final_norm"]);
+    assert!(observed.times.iter().all(|t| t.gradient.len() == 3 && t.gradient.iter().all(|g| *g > 0.0)));
+}

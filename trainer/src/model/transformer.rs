@@ -5,7 +5,7 @@
 use siskin_format::ModelConfig;
 use siskin_format::config::{Ffn, Position, TransformerConfig};
 
-use super::{Pass, norm::NormLayer};
+use super::{Pass, norm::NormLayer, observed::Inside};
 use crate::float::Float;
 use crate::ops::pointwise::Nonlinearity;
 use crate::ops::qk_norm::Heads;
@@ -107,6 +107,7 @@ impl<T: Float> Transformer<T> {
             qkv = pass.tape.rope(qkv, self.heads, pass.layout, table);
         }
         let dropout = pass.next_dropout();
+        pass.watch_inside("attn", Inside::Attention(qkv, self.heads));
         pass.tape.attention(qkv, self.heads, pass.layout, dropout)
     }
 
@@ -114,10 +115,12 @@ impl<T: Float> Transformer<T> {
     fn feed_forward(&self, pass: &mut Pass<'_, T>, x: Var) -> Var {
         let normed = self.norm2.forward(pass, x);
         let up = pass.tape.linear(pass.params, normed, self.w_up, self.b_up);
-        match self.gated {
+        let hidden = match self.gated {
             true => pass.tape.gated(up, self.activation),
             false => pass.tape.pointwise(up, self.activation),
-        }
+        };
+        pass.watch_inside("ffn", Inside::Units(hidden, self.activation));
+        hidden
     }
 }
 

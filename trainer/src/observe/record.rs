@@ -1,8 +1,9 @@
-//! `observations.jsonl` in the run folder: one [`Record`] a line, the inside of the run at one update.
+//! `observations.jsonl` in the run folder: one [`Record`] a line, the inside of the run at one update. A number that is not finite
+//! is `null` there and NaN here.
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -30,10 +31,13 @@ pub struct TensorRecord {
     /// Name in the schema, `blocks.0.attn.wq`.
     pub name: String,
     /// Euclidean norm of the batch's mean gradient, before clipping.
+    #[serde(deserialize_with = "nan_for_null")]
     pub gradient: f64,
     /// Euclidean norm of the weights before the update.
+    #[serde(deserialize_with = "nan_for_null")]
     pub weight: f64,
     /// Norm of the update over norm of the weights; 0 for weights that are all zero.
+    #[serde(deserialize_with = "nan_for_null")]
     pub update_ratio: f64,
 }
 
@@ -44,11 +48,15 @@ pub struct ActivationRecord {
     /// `embed`, `blocks.0.attn`, `blocks.0.ffn`, `blocks.0.cell`, `final_norm`.
     pub name: String,
     /// Root mean square of what it gives out.
+    #[serde(deserialize_with = "nan_for_null")]
     pub rms: f64,
     /// Root mean square of the loss' gradient that flows back to it, over the observed rows.
+    #[serde(deserialize_with = "nan_for_null")]
     pub gradient: f64,
-    /// Share of inner units that are 0 (ReLU), or saturated beyond ±0.97 (tanh), in at least 99 % of the rows; none where neither is meant.
+    /// Share of inner units (ReLU, ReLU²) that are 0 in at least 99 % of the rows; none for other nonlinearities.
     pub dead: Option<f64>,
+    /// Share of the inner values (tanh, state of a GRU or an LSTM) beyond ±0.97; none for other nonlinearities.
+    pub saturated: Option<f64>,
     /// Mean entropy of the attention rows over the logarithm of their lengths: 1 is even, 0 looks at one position.
     pub entropy: Option<f64>,
 }
@@ -59,9 +67,18 @@ pub struct ActivationRecord {
 pub struct TimeRecord {
     /// `blocks.0.cell`.
     pub name: String,
-    /// Root mean square of the gradient of the state at each time step of the window; the loss of the last step alone flows back, so
-    /// that the ratio of first to last is what the block passes on.
+    /// Root mean square of the gradient of what enters the cell, before its nonlinearities, at each time step of the window. The loss
+    /// of the last step alone flows back, so that the ratio of first to last is what is passed on through time.
+    #[serde(deserialize_with = "nans_for_null")]
     pub gradient: Vec<f64>,
+}
+
+fn nan_for_null<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+fn nans_for_null<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<f64>, D::Error> {
+    Ok(Vec::<Option<f64>>::deserialize(from)?.into_iter().map(|x| x.unwrap_or(f64::NAN)).collect())
 }
 
 /// Every record of the run in `dir`, oldest first; a torn last line is left out. Empty when the run observed nothing.
@@ -90,5 +107,13 @@ mod tests {
         let line = serde_json::to_string(&record).unwrap();
         std::fs::write(dir.path().join(FILE), format!("{line}\n{}", &line[..line.len() / 2])).unwrap();
         assert_eq!(read(dir.path()).unwrap(), [record]);
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_comes_back_as_nan() {
+        let times = vec![TimeRecord { name: "blocks.0.cell".into(), gradient: vec![1.0, f64::INFINITY] }];
+        let line = serde_json::to_string(&Record { times, ..Default::default() }).unwrap();
+        let back: Record = serde_json::from_str(&line).unwrap();
+        assert!(back.times[0].gradient[0] == 1.0 && back.times[0].gradient[1].is_nan(), "{line}");
     }
 }

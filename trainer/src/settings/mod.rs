@@ -309,6 +309,9 @@ pub struct Settings {
     /// Steps between checkpoints (default: those of half a minute)
     #[arg(long, help_heading = "Run")]
     pub checkpoint_every: Option<u64>,
+    /// Steps between looks at gradients and activations, for doctor and report (default: about 150 looks a run); 0 is never
+    #[arg(long, help_heading = "Run")]
+    pub observe_every: Option<u64>,
     /// Evaluations without improvement after which to stop; 0 is never
     #[arg(long, help_heading = "Run")]
     pub patience: Option<u32>,
@@ -462,6 +465,7 @@ impl Settings {
             sample_every,
             sample_prompt,
             checkpoint_every,
+            observe_every,
             patience,
             min_delta,
             target_loss,

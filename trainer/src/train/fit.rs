@@ -6,6 +6,7 @@ use super::interrupt;
 use super::log::{Line, Log};
 use super::run::Run;
 use crate::error::{Error, Result};
+use crate::observe;
 use crate::optim::converge::StopReason;
 use crate::progress::Progress;
 
@@ -91,7 +92,14 @@ fn advance(
     sample: Sampler<'_>,
 ) -> Result<Option<Ending>> {
     let every = |setting: Option<u64>, step: u64| setting.is_some_and(|n| n > 0 && step.is_multiple_of(n));
-    let report = run.trainer.step(run.total)?;
+    let observe = observe::every(run.settings.observe_every, run.total);
+    let report = if observe::is_due(observe, run.trainer.steps() + 1, run.total) {
+        let (report, record) = run.trainer.observed_step(run.total)?;
+        log.observe(&record);
+        report
+    } else {
+        run.trainer.step(run.total)?
+    };
     let step = report.step;
     let update = &report.update;
     log.write(&Line::Step { step, loss: report.loss, lr: update.lr, grad_norm: update.grad_norm });

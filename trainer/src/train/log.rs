@@ -1,4 +1,4 @@
-//! `log.jsonl` in the run folder: one JSON object a line, for plots and for later reports.
+//! `log.jsonl` and `observations.jsonl` in the run folder: one JSON object a line, for plots and for later reports.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
+use crate::observe::record::{self, Record};
 
 /// A line of the log.
 #[derive(Serialize)]
@@ -49,22 +50,49 @@ pub enum Line<'a> {
     },
 }
 
-/// Appends to a run's log. A log that cannot be written is reported once and does not stop the training.
+/// Name of the log in a run folder.
+pub const FILE: &str = "log.jsonl";
+
+/// Appends to a run's log and observations. A file that cannot be written is reported once and does not stop the training.
 pub struct Log {
+    lines: Lines,
+    observations: Lines,
+}
+
+impl Log {
+    /// Opens or creates both files in `run`, for a run that goes on after `step` updates: lines of later ones, which a
+    /// killed trainer left, are taken back.
+    ///
+    /// # Errors
+    /// A file cannot be opened or rewritten.
+    pub fn open(run: &Path, step: u64) -> Result<Self> {
+        let open = |name| Lines::open(run, name, step);
+        Ok(Log { lines: open(FILE)?, observations: open(record::FILE)? })
+    }
+
+    /// Appends a line to the log.
+    pub fn write(&mut self, line: &Line<'_>) {
+        self.lines.write(line);
+    }
+
+    /// Appends a record to the observations.
+    pub fn observe(&mut self, record: &Record) {
+        self.observations.write(record);
+    }
+}
+
+/// A file of JSON lines, each of which names its step.
+struct Lines {
     file: File,
+    name: &'static str,
     failed: bool,
     /// The last line may end in its middle.
     torn: bool,
 }
 
-impl Log {
-    /// Opens or creates `log.jsonl` in `run`, for a run that goes on after `step` updates: lines of later ones, which a
-    /// killed trainer left, are taken back.
-    ///
-    /// # Errors
-    /// The file cannot be opened or rewritten.
-    pub fn open(run: &Path, step: u64) -> Result<Self> {
-        let path = run.join("log.jsonl");
+impl Lines {
+    fn open(run: &Path, name: &'static str, step: u64) -> Result<Self> {
+        let path = run.join(name);
         if let Ok(old) = std::fs::read_to_string(&path) {
             let kept: String =
                 old.lines().filter(|line| is_up_to(line, step)).flat_map(|l| [l, "\n"]).collect();
@@ -74,11 +102,10 @@ impl Log {
         }
         let file =
             OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
-        Ok(Log { file, failed: false, torn: false })
+        Ok(Lines { file, name, failed: false, torn: false })
     }
 
-    /// Appends one line.
-    pub fn write(&mut self, line: &Line<'_>) {
+    fn write(&mut self, line: &impl Serialize) {
         let begin = if self.torn { "\n" } else { "" };
         let text = format!("{begin}{}\n", serde_json::to_string(line).expect("plain data"));
         let written = self.file.write_all(text.as_bytes());
@@ -86,7 +113,7 @@ impl Log {
         if let Err(error) = written
             && !std::mem::replace(&mut self.failed, true)
         {
-            eprintln!("warning: cannot write log.jsonl ({error}); training goes on");
+            eprintln!("warning: cannot write {} ({error}); training goes on", self.name);
         }
     }
 }

@@ -10,6 +10,8 @@ use super::feed::{BatchSize, EvalFeed, Feed};
 use crate::data::{Cursor, Tokens};
 use crate::error::{Error, Result};
 use crate::model::{Model, Noise};
+use crate::observe::Observation;
+use crate::observe::record::Record;
 use crate::optim::ParamInfo;
 use crate::optim::accumulate::Accumulator;
 use crate::optim::converge::StopReason;
@@ -52,6 +54,8 @@ pub struct Trainer {
     best: Vec<f32>,
     step: u64,
     tokens_seen: u64,
+    /// Of the update that is being made, if it is observed.
+    observation: Option<Observation>,
 }
 
 /// What one update learnt.
@@ -125,7 +129,21 @@ impl Trainer {
             best: Vec::new(),
             step: 0,
             tokens_seen: 0,
+            observation: None,
         })
+    }
+
+    /// As [`Trainer::step`], and what could be seen of it. The update is the same, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn observed_step(&mut self, total: u64) -> Result<(StepReport, Record)> {
+        self.observation = Some(Observation::default());
+        let report = self.step(total);
+        let observation = self.observation.take().unwrap_or_default();
+        let report = report?;
+        let record = observation.after(self.store.layout(), &self.store.values, report.step);
+        Ok((report, record))
     }
 
     /// One update of a run of `total`. One whose loss or gradient is not finite is skipped.
@@ -149,16 +167,21 @@ impl Trainer {
             }
         }
         let loss = sum.mean();
-        let Trainer { descent, store, runner, accumulator, step, .. } = self;
-        let params = &mut store.values[..];
+        let Trainer { descent, store, runner, accumulator, step, observation, .. } = self;
+        let mut descend = |grads: &mut [f32], scale| {
+            if let Some(observation) = observation {
+                observation.before(store.layout(), &store.values, grads, scale);
+            }
+            descent.update(&mut store.values, grads, scale, loss, *step, total)
+        };
         let mut update = match accumulator {
             Some(accumulator) => {
                 let (grads, scale) = accumulator.mean();
-                let update = runner.update(|_| descent.update(params, grads, scale, loss, *step, total));
+                let update = runner.update(|_| descend(grads, scale));
                 accumulator.clear();
                 update?
             }
-            None => runner.update(|grads| descent.update(params, grads, 1.0, loss, *step, total))?,
+            None => runner.update(|grads| descend(grads, 1.0))?,
         };
         if update.skipped {
             self.after_skip(&mut update)?;
@@ -209,6 +232,9 @@ impl Trainer {
         let (batch, reset) = self.feed.next_batch()?;
         if reset {
             self.runner.reset_state();
+        }
+        if let Some(observation) = self.observation.as_mut().filter(|_| part == 0) {
+            observation.passed(self.runner.observe(&self.model, &self.store, batch));
         }
         Ok(self.runner.step(&self.model, &mut self.store, batch, noise))
     }
