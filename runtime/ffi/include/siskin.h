@@ -190,9 +190,7 @@ SISKIN_API void siskin_session_options_init(siskin_session_options *options, siz
 /* Makes a session of a model, at the beginning of a text, and stores it in `*session`. `options` may be NULL. All that it needs
  * is allocated and all its threads are started now; later steps of it allocate nothing (prompts take memory for their tokens).
  * SISKIN_BUDGET when it would need more than max_memory, checked before anything is allocated; SISKIN_NO_MEMORY also
- * when the system refuses a thread; SISKIN_UNSUPPORTED. One request for memory cannot be refused in safety: the some dozen bytes
- * that the language's and the system's libraries take for a new thread end the process; a session of one thread makes none.
- * Any thread. Since 0.1. */
+ * when the system refuses a thread; SISKIN_UNSUPPORTED. Any thread. Since 0.1. */
 SISKIN_API siskin_status siskin_session_new(siskin_model *model, const siskin_session_options *options,
                                             siskin_session **session);
 

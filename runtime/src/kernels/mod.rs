@@ -27,6 +27,7 @@ mod sync;
 pub mod team;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod tile;
 
 pub use activation::Function;

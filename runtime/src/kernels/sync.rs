@@ -8,13 +8,11 @@ pub(super) use loom::{
     cell::UnsafeCell,
     sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, fence},
     sync::{Arc, Condvar, Mutex, MutexGuard},
-    thread::{Builder, JoinHandle},
 };
 #[cfg(not(loom))]
 pub(super) use std::{
     sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, fence},
     sync::{Arc, Condvar, Mutex, MutexGuard},
-    thread::{Builder, JoinHandle},
 };
 
 /// The standard library's cell by loom's functions.

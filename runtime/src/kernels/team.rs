@@ -13,6 +13,7 @@ use super::affinity;
 use super::memory::Buffer;
 use super::strip::Split;
 use super::sync::*;
+use super::thread::Thread;
 use std::any::Any;
 use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -84,7 +85,7 @@ unsafe impl Send for Shared {}
 /// A team of threads; the caller of [`Team::run`] is its first member.
 pub struct Team {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<Thread>,
     scratch: Buffer<f32>,
     epoch: u32,
     /// Bytes of work shared since the last long wait for a worker.
@@ -148,11 +149,7 @@ impl Team {
         for (thread, mut scratch) in (1..).zip(scratch) {
             bind(thread)?;
             let shared = team.shared.clone();
-            let worker = Builder::new()
-                .name(format!("siskin-{thread}"))
-                .stack_size(256 << 10)
-                .spawn(move || shared.serve(thread, &mut scratch))?;
-            team.workers.push(worker);
+            team.workers.push(Thread::start(thread, move || shared.serve(thread, &mut scratch))?);
         }
         bind(0)?;
         Ok(team)
@@ -392,8 +389,7 @@ impl Drop for Team {
         drop(lock(&self.shared.idle.0));
         self.shared.idle.1.notify_all();
         for worker in self.workers.drain(..) {
-            // A worker catches the panics of its jobs; there is nothing else that could fail.
-            let _ = worker.join();
+            worker.join();
         }
     }
 }

@@ -13,6 +13,7 @@ mod kernels {
     pub mod strip;
     mod sync;
     pub mod team;
+    mod thread;
 }
 
 use kernels::memory::Memory;
