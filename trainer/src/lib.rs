@@ -2,7 +2,7 @@
 //!
 //! A textbook in the order of a run: [`settings`] says what is wanted, [`tokenizer`] and [`data`] turn texts into batches,
 //! [`model`] runs them over a [`tape`] of [`ops`], [`parallel`] shares a batch among cores, [`optim`] turns gradients into better
-//! weights, [`train`] drives it all, [`observe`] looks inside and [`checkpoint`] keeps it safe, [`export`] writes the file and [`verify`] measures it with the
+//! weights, [`train`] drives it all, [`observe`] looks inside, [`plot`] draws it and [`checkpoint`] keeps it safe, [`export`] writes the file and [`verify`] measures it with the
 //! runtime. [`gradcheck`] holds any model's gradients against finite differences.
 
 #![deny(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod ops;
 pub mod optim;
 pub mod parallel;
 pub mod params;
+pub mod plot;
 pub mod pool;
 pub mod progress;
 pub mod rng;
