@@ -104,6 +104,9 @@ pub struct TransformerConfig {
     pub ffn_bias: bool,
     /// RMS norm over each head's query and key before RoPE (Henry et al. 2020; Qwen 3).
     pub qk_norm: bool,
+    /// The normed input of both parts is mixed with that of the token before, channel by channel:
+    /// `x_t + mu (x_{t-1} - x_t)`, zeros before the first token (Peng et al. 2023, RWKV).
+    pub token_shift: bool,
 }
 
 /// Where a token stands.
@@ -523,6 +526,7 @@ mod tests {
             out_bias: true,
             ffn_bias: true,
             qk_norm: false,
+            token_shift: false,
         };
         let found = config(vec![BlockConfig::Transformer(block)]).validate().unwrap_err();
         assert_eq!(found.to_string(), "n_heads 6 is not a multiple of n_kv_heads 4");

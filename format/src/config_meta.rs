@@ -9,7 +9,7 @@ use crate::config::{
     RnnConfig, TransformerConfig,
 };
 use crate::error::Error;
-use crate::header::Section;
+use crate::header::{Section, Version};
 use crate::memory::{self, NoMemory};
 use crate::meta::{Meta, MetaError, Value, quote};
 
@@ -30,6 +30,7 @@ const KEYS: &[&str] = &[
     "blocks.qk_norm",
     "blocks.qkv_bias",
     "blocks.residual",
+    "blocks.token_shift",
     "model.context",
     "model.d_model",
     "model.final_norm",
@@ -80,6 +81,12 @@ impl ModelConfig {
             Column { meta: &mut meta, index, n_layers: self.n_layers() }.write_block(block)?;
         }
         Ok(meta)
+    }
+
+    /// The lowest version of the format that can express this configuration.
+    pub fn format_version(&self) -> Version {
+        let shifts = |block: &BlockConfig| matches!(block, BlockConfig::Transformer(t) if t.token_shift);
+        Version { major: 1, minor: u16::from(self.blocks.iter().any(shifts)) }
     }
 
     /// The configuration that metadata stands for, validated.
@@ -142,6 +149,11 @@ impl Column<'_> {
         self.number(key, usize::from(value))
     }
 
+    /// A flag that came with a later version: where no block sets it, the column is left out.
+    fn option(&mut self, key: &str, value: bool) -> Result<(), NoMemory> {
+        if value { self.flag(key, true) } else { Ok(()) }
+    }
+
     fn name(&mut self, key: &str, value: &str) -> Result<(), NoMemory> {
         let nothing = || memory::repeated(String::new(), self.n_layers).map(Value::Strs);
         if let Value::Strs(column) = self.meta.get_or_set(key, nothing)? {
@@ -173,6 +185,7 @@ impl Column<'_> {
             self.flag("blocks.out_bias", t.out_bias)?;
             self.flag("blocks.ffn_bias", t.ffn_bias)?;
             self.flag("blocks.qk_norm", t.qk_norm)?;
+            self.option("blocks.token_shift", t.token_shift)?;
         }
         Ok(())
     }
@@ -259,6 +272,11 @@ impl<'m> Row<'m> {
         }
     }
 
+    /// A flag that came with a later version; false where the column is left out.
+    fn option(&self, key: &str) -> Result<bool, MetaError> {
+        if self.meta.get(key).is_some() { self.flag(key) } else { Ok(false) }
+    }
+
     fn name<T>(&self, key: &str, parse: fn(&str) -> Option<T>, names: &[&str]) -> Result<T, MetaError> {
         let name = self.element(key, self.meta.strs_required(key)?)?;
         parse(name).ok_or_else(|| bad_name(key, name, names))
@@ -300,6 +318,7 @@ impl<'m> Row<'m> {
             out_bias: self.flag("blocks.out_bias")?,
             ffn_bias: self.flag("blocks.ffn_bias")?,
             qk_norm: self.flag("blocks.qk_norm")?,
+            token_shift: self.option("blocks.token_shift")?,
         })
     }
 }
@@ -322,6 +341,7 @@ mod tests {
             out_bias: false,
             ffn_bias: false,
             qk_norm: true,
+            token_shift: true,
         };
         ModelConfig {
             vocab_size: 65,
@@ -375,6 +395,11 @@ mod tests {
     #[test]
     fn every_key_is_needed_and_typed() {
         for key in KEYS {
+            let message = refusal(|meta| meta.set(key, Value::I64(1)));
+            assert!(message.contains("is i64, expected"), "{key}: {message}");
+            if *key == "blocks.token_shift" {
+                continue; // left out where no block sets it
+            }
             let mut missing = Meta::new();
             config().to_meta().iter().filter(|(k, _)| k != key).for_each(|(k, v)| missing.set(k, v.clone()));
             match ModelConfig::from_meta(&missing) {
@@ -383,9 +408,21 @@ mod tests {
                 }
                 other => panic!("{key}: {other:?}"),
             }
-            let message = refusal(|meta| meta.set(key, Value::I64(1)));
-            assert!(message.contains("is i64, expected"), "{key}: {message}");
         }
+    }
+
+    #[test]
+    fn options_of_later_versions_are_left_out_where_nothing_sets_them() {
+        let mut plain = config();
+        assert_eq!(plain.format_version(), Version { major: 1, minor: 1 });
+        let BlockConfig::Transformer(t) = &mut plain.blocks[3] else { unreachable!("made above") };
+        t.token_shift = false;
+        assert_eq!(plain.format_version(), Version { major: 1, minor: 0 });
+        let meta = plain.to_meta();
+        assert_eq!(meta.get("blocks.token_shift"), None);
+        assert_eq!(ModelConfig::from_meta(&meta).unwrap(), plain);
+        let message = refusal(|meta| meta.set("blocks.token_shift", Value::U64s(vec![0; 4])));
+        assert!(message.contains("is [0, 0, 0, 0], expected nothing"), "{message}");
     }
 
     #[test]

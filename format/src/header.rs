@@ -8,8 +8,8 @@ use std::ops::Range;
 
 /// First bytes of every file. The first one is no text, the last one is what line-ending conversions break.
 pub const MAGIC: [u8; 8] = *b"\x89SISKIN\n";
-/// Version that this crate writes, and newest that it reads.
-pub const VERSION: Version = Version { major: 1, minor: 0 };
+/// Newest version that this crate writes and reads.
+pub const VERSION: Version = Version { major: 1, minor: 1 };
 /// Bytes of the header; the section directory follows it.
 pub const HEADER_LEN: usize = 64;
 /// Bytes of one entry of the section directory.
@@ -145,14 +145,14 @@ impl Layout {
     }
 
     /// Lays sections of the given lengths out one after the other; checksums are filled in later.
-    pub(crate) fn plan(lengths: [usize; Section::ALL.len()]) -> Option<Layout> {
+    pub(crate) fn plan(version: Version, lengths: [usize; Section::ALL.len()]) -> Option<Layout> {
         let mut at = align_up(preamble_len())?;
         let mut sections = Section::ALL.map(|section| SectionInfo { section, range: 0..0, checksum: 0 });
         for (info, len) in sections.iter_mut().zip(lengths) {
             info.range = at..at.checked_add(len)?;
             at = align_up(info.range.end)?;
         }
-        Some(Layout { version: VERSION, sections })
+        Some(Layout { version, sections })
     }
 
     /// Where `section` lies.

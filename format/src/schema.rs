@@ -27,6 +27,8 @@ pub enum Role {
     NormBias,
     /// Bias of a product, a vector.
     Bias,
+    /// How much of the token before a token shift takes, a vector.
+    TokenShift,
 }
 
 /// One tensor: its name, its shape, its role.
@@ -49,7 +51,7 @@ pub struct TensorSpec {
 impl TensorSpec {
     /// Whether it is stored as a vector (rank 1) rather than as a matrix in panels (rank 2).
     pub fn is_vector(&self) -> bool {
-        matches!(self.role, Role::NormWeight | Role::NormBias | Role::Bias)
+        matches!(self.role, Role::NormWeight | Role::NormBias | Role::Bias | Role::TokenShift)
     }
 
     /// Number of elements.
@@ -189,6 +191,9 @@ impl List<'_> {
 
     fn transformer(&mut self, t: &TransformerConfig, width: usize) {
         self.norm("norm1", t.norm, width);
+        if t.token_shift {
+            self.vector("attn.shift", width, Role::TokenShift);
+        }
         self.matrix("attn.wq", t.q_width(), width, Role::Matrix);
         self.matrix("attn.wk", t.kv_width(), width, Role::Matrix);
         self.matrix("attn.wv", t.kv_width(), width, Role::Matrix);
@@ -206,6 +211,9 @@ impl List<'_> {
             self.vector("attn.k_norm.weight", t.head_dim, Role::NormWeight);
         }
         self.norm("norm2", t.norm, width);
+        if t.token_shift {
+            self.vector("ffn.shift", width, Role::TokenShift);
+        }
         if t.ffn.is_gated() {
             self.matrix("ffn.w_gate", t.d_ff, width, Role::Matrix);
         }
@@ -239,6 +247,7 @@ mod tests {
             out_bias: true,
             ffn_bias: true,
             qk_norm: false,
+            token_shift: false,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::atomic::AtomicFile;
 use crate::config::ModelConfig;
 use crate::dtype::DType;
 use crate::error::{Error, TensorError};
-use crate::header::{Layout, Section, preamble_len};
+use crate::header::{Layout, Section, Version, preamble_len};
 use crate::panel::ALIGN;
 use crate::quant::{PackedMatrix, QuantError, pack};
 use crate::reader::{File, OpenOptions};
@@ -71,7 +71,7 @@ impl<W: Write + Seek> Writer<W> {
             receipt.to_meta().to_bytes(),
             tensors::to_bytes(&tensors),
         ];
-        let layout = plan_layout(&metadata, data_len)?;
+        let layout = plan_layout(config.format_version(), &metadata, data_len)?;
         let path = path.as_ref().to_path_buf();
         write_metadata(&mut sink, &layout, &metadata).map_err(|e| Error::io("write", &path, e))?;
         Ok(Writer { sink, path, layout, specs, tensors, next: 0, data: Xxh64::new(), data_len: 0 })
@@ -176,7 +176,7 @@ impl<W: Write + Seek> Writer<W> {
 }
 
 /// Places of all sections, with the checksums of all but the last.
-fn plan_layout(metadata: &[Vec<u8>; 4], data_len: usize) -> Result<Layout, Error> {
+fn plan_layout(version: Version, metadata: &[Vec<u8>; 4], data_len: usize) -> Result<Layout, Error> {
     let [config, vocab, receipt, directory] = metadata;
     let lengths = [config.len(), vocab.len(), receipt.len(), directory.len(), data_len];
     for (section, len) in Section::ALL.into_iter().zip(lengths) {
@@ -184,7 +184,7 @@ fn plan_layout(metadata: &[Vec<u8>; 4], data_len: usize) -> Result<Layout, Error
             return Err(Error::SectionLength { section, len: len as u64, max: section.max_len() });
         }
     }
-    let mut layout = Layout::plan(lengths).ok_or(Error::TooLarge { len: u64::MAX })?;
+    let mut layout = Layout::plan(version, lengths).ok_or(Error::TooLarge { len: u64::MAX })?;
     for (info, bytes) in layout.sections.iter_mut().zip(metadata) {
         info.checksum = xxh64(bytes);
     }
@@ -303,7 +303,7 @@ fn with_receipt(from: &Path, to: &Path, receipt: &Receipt) -> Result<(), Error> 
     let bytes_of = |section: usize| old.bytes()[old.sections()[section].range.clone()].to_vec();
     let metadata = [bytes_of(0), bytes_of(1), receipt.to_meta().to_bytes(), bytes_of(3)];
     let data = &old.sections()[4];
-    let mut layout = plan_layout(&metadata, data.range.len())?;
+    let mut layout = plan_layout(old.version(), &metadata, data.range.len())?;
     layout.sections[4].checksum = data.checksum;
     let mut sink = BufWriter::with_capacity(1 << 18, AtomicFile::create(to)?);
     write_metadata(&mut sink, &layout, &metadata)

@@ -9,14 +9,16 @@
 //! model         u64  XXH64 over the checksums of its sections: config, tokenizer, tensor directory, tensor data
 //! position      u64  tokens fed
 //! n_logits      u64  the vocabulary's size, or 0 where there are no logits
-//! blocks             in order. Recurrent: h, and for an LSTM c, f32 [hidden] each. Transformer: for each head of keys and
-//!                    values, for each position: key [head_dim], then value [head_dim]
+//! blocks             in order. Recurrent: h, and for an LSTM c, f32 [hidden] each. Transformer: with token shift the last
+//!                    inputs of attention and feed-forward part, f32 [d_model] each; then for each head of keys and values,
+//!                    for each position: key [head_dim], then value [head_dim]
 //! logits        f32  [n_logits]
 //! checksum      u64  XXH64 of all bytes before it
 //! ```
 
 use crate::error::Error;
 use crate::kernels::CacheCell;
+use crate::kernels::memory::Buffer;
 use crate::kernels::simd::LANES;
 use crate::state::{BlockState, Cache};
 use half::f16;
@@ -60,11 +62,16 @@ pub(crate) fn len(
         bytes = bytes.checked_add(match block {
             BlockState::Hidden(h) => 4 * h.len(),
             BlockState::Lstm { h, c } => 4 * (h.len() + c.len()),
-            BlockState::CacheF32(_) => cache(4)?,
-            BlockState::CacheF16(_) => cache(2)?,
+            BlockState::CacheF32(Cache { last, .. }) => cache(4)?.checked_add(floats(last))?,
+            BlockState::CacheF16(Cache { last, .. }) => cache(2)?.checked_add(floats(last))?,
         })?;
     }
     Some(bytes)
+}
+
+/// Bytes of what a token shift looks back at.
+fn floats(last: &[Buffer<f32>; 2]) -> usize {
+    last.iter().map(|floats| 4 * floats.len()).sum()
 }
 
 /// Heads of keys and values of a block, and their width.
@@ -201,6 +208,7 @@ impl Writer<'_> {
     }
 
     fn cache<C: CacheCell + Number>(&mut self, cache: &Cache<C>, heads: (usize, usize), position: usize) {
+        cache.last.iter().for_each(|last| self.floats(last));
         let (k, v) = (cache.k.as_flattened(), cache.v.as_flattened());
         for place in places(cache.capacity, heads, position) {
             match place {
@@ -238,6 +246,7 @@ impl Reader<'_> {
     }
 
     fn cache<C: CacheCell + Number>(&mut self, cache: &mut Cache<C>, heads: (usize, usize), position: usize) {
+        cache.last.iter_mut().for_each(|last| self.floats(last));
         let places = places(cache.capacity, heads, position);
         let (k, v) = (cache.k.as_flattened_mut(), cache.v.as_flattened_mut());
         for place in places {

@@ -7,7 +7,7 @@ use crate::kernels::simd::LANES;
 use crate::kernels::{CacheCell, TILE, attend_scratch};
 use crate::pass::Segment;
 use half::f16;
-use siskin_format::config::{Position, TransformerConfig};
+use siskin_format::config::{Position, RnnConfig, TransformerConfig};
 use siskin_format::{BlockConfig, ModelConfig};
 use std::ops::Range;
 
@@ -150,6 +150,21 @@ fn attention_scratch(t: &TransformerConfig, capacity: usize) -> Option<usize> {
     queries.checked_add(attend_scratch(t.head_dim, capacity)?)
 }
 
+/// Floats of one sequence that every step of the block, `width` channels wide, overwrites.
+pub(crate) fn carried(block: &BlockConfig, width: usize) -> usize {
+    match block {
+        BlockConfig::Rnn(RnnConfig { cell, .. }) | BlockConfig::Gru(cell) => cell.hidden,
+        BlockConfig::Lstm(cell) => 2 * cell.hidden,
+        BlockConfig::Transformer(t) => {
+            if t.token_shift {
+                2 * width
+            } else {
+                0
+            }
+        }
+    }
+}
+
 /// Gates of a recurrent block.
 fn gates(block: &BlockConfig) -> usize {
     match block {
@@ -159,9 +174,12 @@ fn gates(block: &BlockConfig) -> usize {
     }
 }
 
-/// Keys and values of one block, of every sequence (see [`crate::kernels::HeadCache`] for the order within a head).
+/// What a Transformer block remembers of every sequence: keys and values (see [`crate::kernels::HeadCache`] for the order within
+/// a head), and what a token shift looks back at.
 #[derive(Debug)]
 pub(crate) struct Cache<C> {
+    /// Input of each part at the last token, in a block with token shift.
+    pub(crate) last: [Buffer<f32>; 2], // attention, feed-forward: [slots, d_model], or empty
     pub(crate) k: Buffer<[C; LANES]>, // [n_kv_heads][slots][capacity / 8][head_dim]
     pub(crate) v: Buffer<[C; LANES]>, // [n_kv_heads][slots][ceil(head_dim / 8)][capacity]
     pub(crate) slots: usize,
@@ -169,9 +187,17 @@ pub(crate) struct Cache<C> {
 }
 
 impl<C: CacheCell> Cache<C> {
-    fn new(t: &TransformerConfig, slots: usize, capacity: usize, memory: &mut Memory) -> Option<Self> {
+    fn new(
+        t: &TransformerConfig,
+        d_model: usize,
+        slots: usize,
+        capacity: usize,
+        memory: &mut Memory,
+    ) -> Option<Self> {
         let panels = t.head_dim.div_ceil(LANES);
+        let last = [slots, if t.token_shift { d_model } else { 0 }];
         Some(Cache {
+            last: [memory.zeros(&last)?, memory.zeros(&last)?],
             k: memory.zeros(&[t.n_kv_heads, slots, capacity / LANES, t.head_dim])?,
             v: memory.zeros(&[t.n_kv_heads, slots, panels, capacity])?,
             slots,
@@ -204,12 +230,13 @@ pub(crate) enum BlockState {
 }
 
 impl BlockState {
-    /// The floats of a recurrent block; empty for any other.
-    pub(crate) fn recurrent(&mut self) -> [&mut [f32]; 2] {
+    /// The floats that every step overwrites, `[slots, width]` each.
+    pub(crate) fn carried(&mut self) -> [&mut [f32]; 2] {
         match self {
             BlockState::Hidden(h) => [h, &mut []],
             BlockState::Lstm { h, c } => [h, c],
-            BlockState::CacheF32(_) | BlockState::CacheF16(_) => [&mut [], &mut []],
+            BlockState::CacheF32(Cache { last: [a, b], .. })
+            | BlockState::CacheF16(Cache { last: [a, b], .. }) => [a, b],
         }
     }
 }
@@ -220,28 +247,30 @@ pub(crate) struct State {
     /// Tokens of each sequence.
     pub(crate) positions: Buffer<usize>, // [slots]
     pub(crate) blocks: Vec<BlockState>,
-    /// Positions and recurrent states before the current call.
+    /// Positions and carried floats before the current call.
     before: (Buffer<usize>, Buffer<f32>),
 }
 
 impl State {
     fn new(config: &ModelConfig, plan: &Plan, memory: &mut Memory) -> Option<State> {
-        let (slots, mut blocks, mut floats) = (plan.slots, Vec::with_capacity(config.blocks.len()), 0);
+        let (slots, mut blocks) = (plan.slots, Vec::with_capacity(config.blocks.len()));
+        let (mut width, mut floats) = (config.d_model, 0);
         for block in &config.blocks {
             let shape = [slots, block.recurrent().map_or(0, |cell| cell.hidden)];
-            floats += if matches!(block, BlockConfig::Lstm(_)) { 2 * shape[1] } else { shape[1] };
             blocks.push(match block {
                 BlockConfig::Rnn(_) | BlockConfig::Gru(_) => BlockState::Hidden(memory.zeros(&shape)?),
                 BlockConfig::Lstm(_) => {
                     BlockState::Lstm { h: memory.zeros(&shape)?, c: memory.zeros(&shape)? }
                 }
                 BlockConfig::Transformer(t) if plan.wide_cache => {
-                    BlockState::CacheF32(Cache::new(t, slots, plan.capacity, memory)?)
+                    BlockState::CacheF32(Cache::new(t, width, slots, plan.capacity, memory)?)
                 }
                 BlockConfig::Transformer(t) => {
-                    BlockState::CacheF16(Cache::new(t, slots, plan.capacity, memory)?)
+                    BlockState::CacheF16(Cache::new(t, width, slots, plan.capacity, memory)?)
                 }
             });
+            floats += carried(block, width);
+            width = block.output_width(width);
         }
         let before = (memory.zeros(&[slots])?, memory.zeros(&[slots, floats])?);
         Some(State { positions: memory.zeros(&[slots])?, blocks, before })
@@ -251,7 +280,7 @@ impl State {
     pub(crate) fn keep(&mut self) {
         let (positions, mut floats) = (&mut self.before.0, &mut self.before.1[..]);
         positions.copy_from_slice(&self.positions);
-        for state in self.blocks.iter_mut().flat_map(BlockState::recurrent) {
+        for state in self.blocks.iter_mut().flat_map(BlockState::carried) {
             let (kept, rest) = floats.split_at_mut(state.len());
             kept.copy_from_slice(state);
             floats = rest;
@@ -262,7 +291,7 @@ impl State {
     pub(crate) fn undo(&mut self) {
         let (positions, mut floats) = (&self.before.0, &self.before.1[..]);
         self.positions.copy_from_slice(positions);
-        for state in self.blocks.iter_mut().flat_map(BlockState::recurrent) {
+        for state in self.blocks.iter_mut().flat_map(BlockState::carried) {
             let (kept, rest) = floats.split_at(state.len());
             state.copy_from_slice(kept);
             floats = rest;
@@ -273,7 +302,7 @@ impl State {
     pub(crate) fn reset(&mut self, slot: usize) {
         let slots = self.positions.len();
         self.positions[slot] = 0;
-        for state in self.blocks.iter_mut().flat_map(BlockState::recurrent) {
+        for state in self.blocks.iter_mut().flat_map(BlockState::carried) {
             let hidden = state.len() / slots;
             state[slot * hidden..(slot + 1) * hidden].fill(0.0);
         }

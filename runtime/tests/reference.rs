@@ -154,6 +154,14 @@ impl Reference<'_> {
         self.linear(&name("w_down"), &name("b_down"), &hidden)
     }
 
+    /// `x_t + mu (x_{t-1} - x_t)`, where there is a mu.
+    fn shift(&self, name: &str, x: Rows) -> Rows {
+        let Some(mu) = self.tensor(name) else { return x };
+        let at = |t: usize, i: usize| if t == 0 { 0.0 } else { x[t - 1][i] };
+        let mixed = |t: usize| (0..mu.len()).map(|i| x[t][i] + mu[i] * (at(t, i) - x[t][i])).collect();
+        (0..x.len()).map(mixed).collect()
+    }
+
     fn transformer(&self, index: usize, t: &TransformerConfig, x: Rows) -> Rows {
         let name = |part: &str| format!("blocks.{index}.{part}");
         let add = |x: Rows, y: Rows| -> Rows {
@@ -161,8 +169,9 @@ impl Reference<'_> {
             x.into_iter().zip(y).map(|(x, y)| x.iter().zip(y).map(|(x, y)| keep * x + y).collect()).collect()
         };
         let a = x.iter().map(|x| self.norm(&name("norm1"), t.norm, x)).collect();
-        let x = add(x, self.attention(index, t, &a));
-        let y = x.iter().map(|x| self.ffn(index, t, &self.norm(&name("norm2"), t.norm, x))).collect();
+        let x = add(x, self.attention(index, t, &self.shift(&name("attn.shift"), a)));
+        let a = x.iter().map(|x| self.norm(&name("norm2"), t.norm, x)).collect();
+        let y = self.shift(&name("ffn.shift"), a).iter().map(|a| self.ffn(index, t, a)).collect();
         add(x, y)
     }
 

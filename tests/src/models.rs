@@ -48,7 +48,7 @@ pub fn values(spec: &TensorSpec, seed: u64) -> Vec<f32> {
     let draw = |rng: &mut Rng| match spec.role {
         Role::NormWeight => 1.0 + 0.25 * rng.signed_unit(),
         Role::NormBias | Role::Bias => 0.125 * rng.signed_unit(),
-        Role::Embedding | Role::Position => rng.signed_unit(),
+        Role::Embedding | Role::Position | Role::TokenShift => rng.signed_unit(),
         _ => {
             // Products keep the size of their input, about.
             let halvings = spec.cols.max(1).ilog2() / 2;
@@ -127,6 +127,7 @@ pub fn gpt() -> ModelConfig {
         out_bias: true,
         ffn_bias: true,
         qk_norm: false,
+        token_shift: false,
     });
     ModelConfig {
         position: Position::Learned,
@@ -151,6 +152,7 @@ pub fn llama() -> ModelConfig {
         out_bias: false,
         ffn_bias: false,
         qk_norm: false,
+        token_shift: false,
     });
     ModelConfig {
         position: Position::Rope { theta: 10_000.0 },

@@ -24,13 +24,15 @@ fn cases() -> Vec<(&'static str, ModelConfig)> {
         config.context = PROMPT.len() + GENERATED;
     }
     let find = |name: &str| cases.iter().find(|(n, _)| *n == name).expect("a family").1.clone();
-    let (mut gpt, mut llama, mut mixed) = (find("gpt"), find("llama"), find("lstm"));
+    let (mut gpt, mut llama, mut shifting, mut mixed) =
+        (find("gpt"), find("llama"), find("llama"), find("lstm"));
 
     gpt.position = Position::Sinusoidal;
     gpt.head_bias = true;
     each_transformer(&mut gpt, |i, t| t.ffn = [Ffn::Relu, Ffn::Relu2][i]);
     llama.logit_softcap = 6.0;
     each_transformer(&mut llama, |i, t| (t.ffn, t.qk_norm) = ([Ffn::GatedGelu, Ffn::Silu][i], true));
+    each_transformer(&mut shifting, |_, t| t.token_shift = true);
     mixed.final_norm = Norm::Batch;
     mixed.blocks.insert(0, find("gpt").blocks[0].clone());
     for block in &mut mixed.blocks {
@@ -38,7 +40,12 @@ fn cases() -> Vec<(&'static str, ModelConfig)> {
             (cell.norm, cell.residual, cell.hidden) = (Norm::Layer, true, mixed.d_model);
         }
     }
-    cases.extend([("gpt-options", gpt), ("llama-options", llama), ("mixed", mixed)]);
+    cases.extend([
+        ("gpt-options", gpt),
+        ("llama-options", llama),
+        ("mixed", mixed),
+        ("token-shift", shifting),
+    ]);
     cases
 }
 

@@ -69,6 +69,7 @@ fn large(vocab: &Vocab, position: Position) -> Vec<u8> {
         out_bias: false,
         ffn_bias: false,
         qk_norm: false,
+        token_shift: false,
     });
     let small = match &block {
         BlockConfig::Transformer(t) => {

@@ -102,6 +102,7 @@ fn attention() -> TransformerConfig {
         out_bias: true,
         ffn_bias: true,
         qk_norm: false,
+        token_shift: false,
     }
 }
 
@@ -145,6 +146,7 @@ fn zoo() -> Vec<(String, ModelConfig)> {
         ("no residual", |t| t.residual = false),
         ("no biases", |t| (t.qkv_bias, t.out_bias, t.ffn_bias) = (false, false, false)),
         ("qk-norm", |t| t.qk_norm = true),
+        ("token shift", |t| t.token_shift = true),
         ("one kv head", |t| t.n_kv_heads = 1),
         ("all kv heads", |t| t.n_kv_heads = 4),
         ("gelu", |t| t.ffn = Ffn::Gelu),

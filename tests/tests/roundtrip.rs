@@ -202,6 +202,7 @@ fn medley() -> ModelConfig {
             out_bias: false,
             ffn_bias: true,
             qk_norm: true,
+            token_shift: false,
         }),
     ];
     config

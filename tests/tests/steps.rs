@@ -254,6 +254,7 @@ fn block_config(json: &Value) -> BlockConfig {
             out_bias: flag(json, "out_bias"),
             ffn_bias: flag(json, "ffn_bias"),
             qk_norm: flag(json, "qk_norm"),
+            token_shift: json["token_shift"] == true,
         }),
         other => panic!("block {other}"),
     }

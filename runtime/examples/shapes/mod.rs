@@ -32,6 +32,7 @@ pub fn config([d_model, n_layers, n_heads, n_kv_heads, d_ff, vocab_size]: [usize
         out_bias: false,
         ffn_bias: false,
         qk_norm: false,
+        token_shift: false,
     });
     ModelConfig {
         vocab_size,

@@ -7,6 +7,7 @@ mod norm;
 mod recurrent;
 mod rnn;
 mod rope;
+mod token_shift;
 mod transformer;
 
 use crate::error::Error;

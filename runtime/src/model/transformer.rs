@@ -1,14 +1,15 @@
 //! Pre-norm Transformer block (Vaswani et al. 2017; Radford et al. 2019):
-//! `x += W_o attention(norm1(x))`, then `x += ffn(norm2(x))`.
+//! `x += W_o attention(norm1(x))`, then `x += ffn(norm2(x))`. With token shift, each part reads its norm's output mixed with that
+//! of the token before.
 
 use super::attention::Attention;
-use super::norm::Norm;
+use super::token_shift::PartInput;
 use crate::activations::quantize_columns;
 use crate::error::Error;
 use crate::kernels::simd::{GROUP, LANES};
 use crate::kernels::{CacheCell, Columns, Function, Strip};
 use crate::linear::Linear;
-use crate::pass::Cx;
+use crate::pass::{Cx, keep};
 use crate::profile::Stage;
 use crate::state::{Cache, Workspace};
 use siskin_format::config::{Ffn, TransformerConfig};
@@ -17,10 +18,10 @@ use siskin_format::{File, ModelConfig};
 /// One Transformer block.
 #[derive(Clone, Debug)]
 pub(crate) struct Transformer {
-    norm1: Norm,
+    input1: PartInput,
     attention: Attention,
     wo: Linear, // [d_model, n_heads * head_dim]
-    norm2: Norm,
+    input2: PartInput,
     w_gate: Option<Linear>, // [d_ff, d_model]
     w_up: Linear,           // [d_ff, d_model]
     w_down: Linear,         // [d_model, d_ff]
@@ -46,10 +47,10 @@ impl Transformer {
         };
         let gate = || linear("ffn.w_gate", "ffn.b_gate", t.ffn_bias);
         Ok(Transformer {
-            norm1: Norm::load(file, config, &name("norm1"), t.norm)?,
+            input1: PartInput::load(file, config, t, &name("norm1"), &name("attn.shift"))?,
             attention: Attention::load(file, config, index, t, rope)?,
             wo: linear("attn.wo", "attn.bo", t.out_bias)?,
-            norm2: Norm::load(file, config, &name("norm2"), t.norm)?,
+            input2: PartInput::load(file, config, t, &name("norm2"), &name("ffn.shift"))?,
             w_gate: t.ffn.is_gated().then(gate).transpose()?,
             w_up: linear("ffn.w_up", "ffn.b_up", t.ffn_bias)?,
             w_down: linear("ffn.w_down", "ffn.b_down", t.ffn_bias)?,
@@ -73,9 +74,10 @@ impl Transformer {
         cache: &mut Cache<C>,
         last: bool,
     ) {
-        cx.stage(Stage::Norm);
-        self.norm1.rows(cx, &ws.x[..cx.tokens * self.d_model], self.d_model, &mut ws.a);
-        let narrow = last && cx.wanted() < cx.tokens;
+        let Cache { last: [last1, _], .. } = cache;
+        self.prepare(&self.input1, cx, ws, last1);
+        // A shift looks at all tokens; then they are narrowed behind it.
+        let narrow = last && cx.wanted() < cx.tokens && !self.input2.shifts();
         self.attention.forward(cx, ws, cache, self.d_model, narrow);
         if cx.tokens == 0 || cx.is_cancelled() {
             return;
@@ -83,16 +85,30 @@ impl Transformer {
         let width = cx.tokens * self.d_model;
         cx.stage(Stage::AttentionOut);
         self.wo.forward_add(cx, &ws.b.input(), self.residual, &mut ws.y[..width], &mut ws.x[..width]);
-        if !cx.is_cancelled() {
+        if cx.is_cancelled() {
+            return;
+        }
+        self.prepare(&self.input2, cx, ws, &mut cache.last[1]);
+        if last && cx.wanted() < cx.tokens {
+            keep(&mut ws.x, self.d_model, cx.segments);
+            ws.a.keep(cx.segments);
+            cx.narrow();
+        }
+        if cx.tokens > 0 {
             self.ffn(cx, ws);
         }
     }
 
-    /// `x += W_down f(W_up a)`, or gated `W_down (f(W_gate a) * W_up a)` (Shazeer 2020), `a = norm2(x)`.
+    /// What a part reads of the tokens in `ws.x`, to `ws.a`.
+    fn prepare(&self, input: &PartInput, cx: &mut Cx, ws: &mut Workspace, last: &mut [f32]) {
+        let width = cx.tokens * self.d_model;
+        cx.stage(Stage::Norm);
+        input.rows(cx, &ws.x[..width], self.d_model, &mut ws.y[..width], last, &mut ws.a);
+    }
+
+    /// `x += W_down f(W_up a)`, or gated `W_down (f(W_gate a) * W_up a)` (Shazeer 2020), with `a` in `ws.a`.
     fn ffn(&self, cx: &mut Cx, ws: &mut Workspace) {
         let (tokens, width, kernels) = (cx.tokens, cx.tokens * self.d_model, cx.kernels);
-        cx.stage(Stage::Norm);
-        self.norm2.rows(cx, &ws.x[..width], self.d_model, &mut ws.a);
         let a = ws.a.input();
         cx.stage(Stage::FfnUp);
         let up = self.w_up.view(cx.weights);

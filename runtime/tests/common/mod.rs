@@ -61,6 +61,7 @@ pub fn gpt_block() -> TransformerConfig {
         out_bias: true,
         ffn_bias: true,
         qk_norm: false,
+        token_shift: false,
     }
 }
 
@@ -147,6 +148,20 @@ pub fn models() -> Vec<(&'static str, ModelConfig)> {
             },
         ),
         (
+            "token shift",
+            ModelConfig {
+                position: rope,
+                ..config(
+                    35,
+                    vec![
+                        transformer(TransformerConfig { token_shift: true, ..gpt_block() }),
+                        transformer(llama_block()),
+                        transformer(TransformerConfig { token_shift: true, ..llama_block() }),
+                    ],
+                )
+            },
+        ),
+        (
             "mixed",
             config(
                 40,
@@ -154,7 +169,7 @@ pub fn models() -> Vec<(&'static str, ModelConfig)> {
                     BlockConfig::Lstm(cell(32)),
                     transformer(llama_block()),
                     BlockConfig::Gru(full(32, Norm::None)),
-                    transformer(gpt_block()),
+                    transformer(TransformerConfig { token_shift: true, ..gpt_block() }),
                     rnn(50, Activation::Tanh),
                 ],
             ),
@@ -166,7 +181,7 @@ pub fn models() -> Vec<(&'static str, ModelConfig)> {
 fn weights(spec: &TensorSpec, rng: &mut Rng) -> Vec<f32> {
     let spread = match spec.role {
         Role::NormWeight | Role::NormBias | Role::Bias => 0.2,
-        Role::Embedding | Role::Position => 1.0,
+        Role::Embedding | Role::Position | Role::TokenShift => 1.0,
         _ => 1.7 / (spec.cols as f32).sqrt(),
     };
     let center = if spec.role == Role::NormWeight { 1.0 } else { 0.0 };

@@ -137,7 +137,7 @@ fn mutated(choices: &mut Choices<'_>) -> (Vec<u8>, bool) {
             break;
         }
     }
-    let file = change_header(join(&sections), &late);
+    let file = change_header(join(sample.version(), &sections), &late);
     // A few keep a damaged checksum or padding.
     let file = match first {
         0..=239 => file,
@@ -151,11 +151,12 @@ fn mutated(choices: &mut Choices<'_>) -> (Vec<u8>, bool) {
 }
 
 /// Sections behind header and directory, checksums right.
-fn join(sections: &[Vec<u8>; 5]) -> RawFile {
+fn join(version: [u8; 4], sections: &[Vec<u8>; 5]) -> RawFile {
     let total: usize = sections.iter().map(|s| s.len().next_multiple_of(64)).sum();
     let mut bytes = Vec::with_capacity(FIRST_SECTION + total);
     bytes.extend(MAGIC);
-    bytes.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend(version);
+    bytes.extend([0; 4]);
     bytes.extend(((FIRST_SECTION + total) as u64).to_le_bytes());
     bytes.extend((HEADER_LEN as u64).to_le_bytes());
     bytes.extend(5u64.to_le_bytes());
@@ -313,7 +314,7 @@ mod tests {
     #[test]
     fn no_mutation_gives_the_sample() {
         for (index, sample) in samples().iter().enumerate() {
-            assert!(join(&sample.sections).bytes == sample.bytes, "sample {index}");
+            assert!(join(sample.version(), &sample.sections).bytes == sample.bytes, "sample {index}");
         }
     }
 }

@@ -63,6 +63,7 @@ fn configs() -> Vec<ModelConfig> {
             out_bias: biases,
             ffn_bias: biases,
             qk_norm: !biases,
+            token_shift: norm == Norm::Batch,
         })
     };
     let base = |vocab_size, position, blocks| ModelConfig {
@@ -158,6 +159,11 @@ fn receipt() -> Receipt {
 }
 
 impl Sample {
+    /// The version field of the header.
+    pub fn version(&self) -> [u8; 4] {
+        [8, 9, 10, 11].map(|at| self.bytes[at])
+    }
+
     fn new(bytes: Vec<u8>) -> Sample {
         let raw = RawFile::new(bytes);
         let sections = Section::ALL.map(|section| raw.section(section).to_vec());

@@ -55,6 +55,7 @@ fn gpt_block() -> TransformerConfig {
         out_bias: true,
         ffn_bias: true,
         qk_norm: false,
+        token_shift: false,
     }
 }
 
@@ -185,10 +186,16 @@ fn transformer_option_gradients() {
 }
 
 #[test]
+fn token_shift_gradients() {
+    let block = TransformerConfig { token_shift: true, ..llama_block() };
+    check(ModelConfig { blocks: vec![BlockConfig::Transformer(block); 2], ..tiny_llama() });
+}
+
+#[test]
 fn mixed_stack_gradients() {
     let blocks = vec![
         BlockConfig::Lstm(cell(4)),
-        BlockConfig::Transformer(llama_block()),
+        BlockConfig::Transformer(TransformerConfig { token_shift: true, ..llama_block() }),
         BlockConfig::Gru(RecurrentConfig { residual: true, ..cell(4) }),
         BlockConfig::Rnn(RnnConfig { cell: cell(3), activation: Activation::Tanh }),
     ];

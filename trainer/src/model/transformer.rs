@@ -1,6 +1,7 @@
 //! Pre-norm Transformer block (Vaswani et al. 2017; Radford et al. 2019; Touvron et al. 2023).
 //!
-//! `x += Wo attention(norm1(x))`, then `x += ffn(norm2(x))`.
+//! `x += Wo attention(norm1(x))`, then `x += ffn(norm2(x))`; with token shift, each part reads its norm's output mixed with that
+//! of the token before.
 
 use siskin_format::ModelConfig;
 use siskin_format::config::{Ffn, Position, TransformerConfig};
@@ -17,16 +18,18 @@ use crate::tensor::{Matrix, Var, Vector};
 #[derive(Clone, Debug)]
 pub(super) struct Transformer<T> {
     norm1: NormLayer,
-    w_qkv: Matrix,         // [(n_heads + 2 * n_kv_heads) * head_dim, d_model]
-    b_qkv: Option<Vector>, // [(n_heads + 2 * n_kv_heads) * head_dim]
+    shift1: Option<Vector>, // [d_model]
+    w_qkv: Matrix,          // [(n_heads + 2 * n_kv_heads) * head_dim, d_model]
+    b_qkv: Option<Vector>,  // [(n_heads + 2 * n_kv_heads) * head_dim]
     qk_norm: Option<QkNorm>,
     rope: Option<RopeTable<T>>,
     heads: Heads,
     wo: Matrix,         // [d_model, n_heads * head_dim]
     bo: Option<Vector>, // [d_model]
     norm2: NormLayer,
-    w_up: Matrix,         // [d_ff, d_model]; gated: [2 * d_ff, d_model], the gate first
-    b_up: Option<Vector>, // [d_ff] or [2 * d_ff]
+    shift2: Option<Vector>, // [d_model]
+    w_up: Matrix,           // [d_ff, d_model]; gated: [2 * d_ff, d_model], the gate first
+    b_up: Option<Vector>,   // [d_ff] or [2 * d_ff]
     activation: Nonlinearity,
     gated: bool,
     w_down: Matrix,         // [d_model, d_ff]
@@ -56,6 +59,7 @@ impl<T: Float> Transformer<T> {
         let (up, b_up) = (matrix("ffn.w_up"), vector("ffn.b_up"));
         Transformer {
             norm1: NormLayer::new(config, layout, t.norm, &name("norm1")),
+            shift1: vector("attn.shift"),
             w_qkv: matrix("attn.wq").stacked(matrix("attn.wk")).stacked(matrix("attn.wv")),
             b_qkv: stacked(stacked(vector("attn.bq"), vector("attn.bk")), vector("attn.bv")),
             qk_norm: t.qk_norm.then(|| QkNorm {
@@ -73,6 +77,7 @@ impl<T: Float> Transformer<T> {
             wo: matrix("attn.wo"),
             bo: vector("attn.bo"),
             norm2: NormLayer::new(config, layout, t.norm, &name("norm2")),
+            shift2: vector("ffn.shift"),
             w_up: if gated { matrix("ffn.w_gate").stacked(up) } else { up },
             b_up: if gated { stacked(vector("ffn.b_gate"), b_up) } else { b_up },
             activation: match t.ffn {
@@ -99,6 +104,7 @@ impl<T: Float> Transformer<T> {
     /// `attention(norm1(x))`, before the output projection: `[rows, n_heads * head_dim]`.
     fn attend(&self, pass: &mut Pass<'_, T>, x: Var) -> Var {
         let normed = self.norm1.forward(pass, x);
+        let normed = shifted(pass, normed, self.shift1);
         let mut qkv = pass.tape.linear(pass.params, normed, self.w_qkv, self.b_qkv);
         if let Some(QkNorm { q, k, eps }) = self.qk_norm {
             qkv = pass.tape.qk_norm(pass.params, qkv, q, k, self.heads, T::from_f64(eps));
@@ -114,6 +120,7 @@ impl<T: Float> Transformer<T> {
     /// `act(up(norm2(x)))`, gated or not, before the down projection: `[rows, d_ff]`.
     fn feed_forward(&self, pass: &mut Pass<'_, T>, x: Var) -> Var {
         let normed = self.norm2.forward(pass, x);
+        let normed = shifted(pass, normed, self.shift2);
         let up = pass.tape.linear(pass.params, normed, self.w_up, self.b_up);
         let hidden = match self.gated {
             true => pass.tape.gated(up, self.activation),
@@ -121,6 +128,14 @@ impl<T: Float> Transformer<T> {
         };
         pass.watch_inside("ffn", Inside::Units(hidden, self.activation));
         hidden
+    }
+}
+
+/// Each token mixed with the one before it, where the block does so.
+fn shifted<T: Float>(pass: &mut Pass<'_, T>, x: Var, mu: Option<Vector>) -> Var {
+    match mu {
+        Some(mu) => pass.tape.token_shift(pass.params, x, mu, pass.layout),
+        None => x,
     }
 }
 

@@ -31,6 +31,7 @@ pub mod silu;
 pub(crate) mod simd;
 pub mod softmax;
 pub mod tanh;
+pub mod token_shift;
 
 use crate::float::Float;
 use crate::tape::Tape;
@@ -77,4 +78,5 @@ ops! {
     Rnn(rnn::Rnn<T>),
     Rope(rope::Rope<T>),
     Softmax(softmax::Softmax),
+    TokenShift(token_shift::TokenShift),
 }

@@ -139,7 +139,7 @@ impl InitConfig {
         assert_eq!(out.len(), spec.len(), "{}", spec.name);
         match spec.role {
             Role::NormWeight => out.fill(1.0),
-            Role::NormBias => out.fill(0.0),
+            Role::NormBias | Role::TokenShift => out.fill(0.0),
             Role::Bias => self.bias(spec, out),
             Role::Embedding | Role::Position => normal(self.std, rng, out),
             Role::Head if self.zero_head => out.fill(0.0),

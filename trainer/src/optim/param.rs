@@ -59,7 +59,7 @@ impl ParamInfo {
             Role::Embedding | Role::Position => ParamKind::Embedding,
             Role::Head => ParamKind::Head,
             Role::Matrix | Role::MatrixToResidual | Role::Recurrent => ParamKind::Matrix,
-            Role::NormWeight | Role::NormBias | Role::Bias => ParamKind::Vector,
+            Role::NormWeight | Role::NormBias | Role::Bias | Role::TokenShift => ParamKind::Vector,
         };
         ParamInfo::new(spec.name.clone(), spec.rows, spec.cols, kind).stacked(spec.gates)
     }

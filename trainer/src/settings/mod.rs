@@ -111,6 +111,9 @@ pub struct Settings {
     /// RMS norm over each head's query and key
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
     pub qk_norm: Option<bool>,
+    /// Attention and feed-forward part also read the token before, by a learned share per channel (RWKV)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub token_shift: Option<bool>,
     /// The head reuses the embedding
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
     pub tied_head: Option<bool>,
@@ -367,6 +370,8 @@ pub struct BlockSettings {
     pub ffn: Option<String>,
     /// RMS norm over each head's query and key.
     pub qk_norm: Option<bool>,
+    /// Both parts also read the token before.
+    pub token_shift: Option<bool>,
 }
 
 impl Settings {
@@ -399,6 +404,7 @@ impl Settings {
             bias,
             residual,
             qk_norm,
+            token_shift,
             tied_head,
             head_bias,
             logit_softcap,

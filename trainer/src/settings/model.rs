@@ -108,6 +108,7 @@ fn transformer(
         out_bias: bias,
         ffn_bias: bias,
         qk_norm: need(b.qk_norm.or(s.qk_norm), "qk_norm")?,
+        token_shift: need(b.token_shift.or(s.token_shift), "token_shift")?,
     })
 }
 

@@ -152,6 +152,7 @@ fn common() -> Settings {
         bias: Some(true),
         residual: Some(true),
         qk_norm: Some(false),
+        token_shift: Some(false),
         tied_head: Some(false),
         head_bias: Some(false),
         logit_softcap: Some(0.0),

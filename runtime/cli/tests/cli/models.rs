@@ -86,7 +86,7 @@ fn values(spec: &TensorSpec) -> Vec<f32> {
     };
     let spread = match spec.role {
         Role::NormWeight | Role::NormBias | Role::Bias => 0.1,
-        Role::Embedding | Role::Position => 1.0,
+        Role::Embedding | Role::Position | Role::TokenShift => 1.0,
         _ => 2.0 / (spec.cols as f32).sqrt(),
     };
     let centre = if spec.role == Role::NormWeight { 1.0 } else { 0.0 };
@@ -132,6 +132,7 @@ fn transformer(ffn: Ffn, norm: Norm, n_kv_heads: usize, bias: bool) -> BlockConf
         out_bias: bias,
         ffn_bias: bias,
         qk_norm: false,
+        token_shift: false,
     })
 }
 

@@ -66,6 +66,7 @@ fn transformer_json(t: &TransformerConfig) -> Value {
         "n_heads": t.n_heads, "n_kv_heads": t.n_kv_heads, "head_dim": t.head_dim, "d_ff": t.d_ff,
         "ffn": t.ffn.name(), "norm": t.norm.name(), "residual": t.residual, "qkv_bias": t.qkv_bias,
         "out_bias": t.out_bias, "ffn_bias": t.ffn_bias, "qk_norm": t.qk_norm,
+        "token_shift": t.token_shift,
     })
 }
 
@@ -110,6 +111,7 @@ fn transformer_line(t: &TransformerConfig) -> String {
         (t.norm != Norm::None, format!("{} norm", t.norm)),
         (!t.residual, "no residual".into()),
         (t.qk_norm, "qk-norm".into()),
+        (t.token_shift, "token shift".into()),
         (!biased.is_empty(), format!("biases of {}", biased.join(", "))),
     ];
     format!("transformer {heads} of {}, {} {} wide{}", t.head_dim, t.ffn, t.d_ff, listed(&options))
