@@ -3,6 +3,7 @@
 //! The f32 transcendentals are branch-free polynomials, so that loops over them vectorise; f64 uses the
 //! standard library, where accuracy is all that counts.
 
+use crate::ops::gemm::Multiply;
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -17,6 +18,7 @@ mod sealed {
 /// A real number that the trainer can compute with: f32 or f64.
 pub trait Float:
     sealed::Sealed
+    + Multiply
     + Copy
     + Default
     + Debug

@@ -7,7 +7,8 @@
 
 use crate::float::Float;
 use crate::ops::Op;
-use crate::ops::recurrent::{Panels, Window, add_recurrent_gradient};
+use crate::ops::gemm::{Packed, View, ViewMut};
+use crate::ops::recurrent::{Window, add_recurrent_gradient};
 use crate::ops::simd::{add_column_sums, kernel};
 use crate::tape::Tape;
 use crate::tensor::{Layout, Matrix, Var, Vector};
@@ -105,8 +106,8 @@ impl<T: Float> Tape<T> {
         let step = window.step();
         let h0 = self.pool.take_copy(h);
         let (w_rz, w_n) = params[w_h.range()].split_at(2 * hidden * hidden);
-        let u_rz = Panels::of_transpose(self, w_rz, 2 * hidden, hidden);
-        let matrix_n = Panels::of_transpose(self, w_n, hidden, hidden);
+        let u_rz = Packed::new(&mut self.pool, View::new(w_rz, 2 * hidden, hidden).t());
+        let matrix_n = Packed::new(&mut self.pool, View::new(w_n, hidden, hidden).t());
         let mut gates = self.take_value(x);
         let (mut u_n, mut y) = (self.pool.take(len * step), self.pool.take(len * step));
         if let Some(b) = b_h {
@@ -119,13 +120,14 @@ impl<T: Float> Tape<T> {
             let u_n = &mut u_n[t * step..(t + 1) * step];
             let (before, now) = y.split_at_mut(t * step);
             let h_prev = if t == 0 { &h0[..] } else { &before[(t - 1) * step..] };
-            u_rz.product(batch, (h_prev, hidden), true, (a, 3 * hidden));
-            matrix_n.product(batch, (h_prev, hidden), b_h.is_some(), (u_n, hidden));
+            let before = View::new(h_prev, batch, hidden);
+            u_rz.multiply(before, true, ViewMut::strided(a, batch, 2 * hidden, 3 * hidden));
+            matrix_n.multiply(before, b_h.is_some(), ViewMut::new(u_n, batch, hidden));
             cell_forward(a, u_n, h_prev, &mut now[..step], hidden);
         }
         h.copy_from_slice(&y[(len - 1) * step..]);
-        u_rz.give(self);
-        matrix_n.give(self);
+        u_rz.give(&mut self.pool);
+        matrix_n.give(&mut self.pool);
         let y = self.push(layout.rows(), hidden, y);
         self.record(Op::Gru(Gru { x, y, w_h, b_h, window, gates, u_n, h0 }), y)
     }
@@ -137,8 +139,10 @@ impl<T: Float> Gru<T> {
         let step = self.window.step();
         let mut dh = tape.take_grad(self.y);
         let (w_rz, w_n) = params[self.w_h.range()].split_at(2 * hidden * hidden);
-        let (u_rz, matrix_n) =
-            (Panels::of(tape, w_rz, 2 * hidden, hidden), Panels::of(tape, w_n, hidden, hidden));
+        let (u_rz, matrix_n) = (
+            Packed::new(&mut tape.pool, View::new(w_rz, 2 * hidden, hidden)),
+            Packed::new(&mut tape.pool, View::new(w_n, hidden, hidden)),
+        );
         let y = tape.value(self.y);
         for t in (0..len).rev() {
             let a = &mut self.gates[t * 3 * step..(t + 1) * 3 * step];
@@ -149,8 +153,9 @@ impl<T: Float> Gru<T> {
             if t > 0 {
                 let dh_prev = &mut before[(t - 1) * step..];
                 dh_prev.iter_mut().zip(&now[..step]).for_each(|(d, &n)| *d += n);
-                u_rz.product(batch, (a, 3 * hidden), true, (dh_prev, hidden));
-                matrix_n.product(batch, (u_n, hidden), true, (dh_prev, hidden));
+                let d_rz = View::strided(a, batch, 2 * hidden, 3 * hidden);
+                u_rz.multiply(d_rz, true, ViewMut::new(dh_prev, batch, hidden));
+                matrix_n.multiply(View::new(u_n, batch, hidden), true, ViewMut::new(dh_prev, batch, hidden));
             }
         }
         let (dw_rz, dw_n) = grads[self.w_h.range()].split_at_mut(2 * hidden * hidden);
@@ -161,8 +166,8 @@ impl<T: Float> Gru<T> {
             add_strided_sums(db_rz, &self.gates, 3 * hidden);
             add_column_sums(db_n, &self.u_n);
         }
-        u_rz.give(tape);
-        matrix_n.give(tape);
+        u_rz.give(&mut tape.pool);
+        matrix_n.give(&mut tape.pool);
         tape.pool.give(dh);
         let gates = std::mem::take(&mut self.gates);
         tape.accumulate(self.x, gates);

@@ -6,7 +6,8 @@
 
 use crate::float::Float;
 use crate::ops::Op;
-use crate::ops::recurrent::{Panels, Window, add_recurrent_gradient};
+use crate::ops::gemm::{Packed, View, ViewMut};
+use crate::ops::recurrent::{Window, add_recurrent_gradient};
 use crate::ops::simd::kernel;
 use crate::tape::Tape;
 use crate::tensor::{Layout, Matrix, Var};
@@ -90,7 +91,7 @@ impl<T: Float> Tape<T> {
         let window = Window::new(self, x, w_h, layout, 4);
         let (hidden, step) = (window.hidden, window.step());
         let (h0, c0) = (self.pool.take_copy(h), self.pool.take_copy(c));
-        let u = Panels::of_transpose(self, &params[w_h.range()], 4 * hidden, hidden);
+        let u = Packed::new(&mut self.pool, View::new(&params[w_h.range()], 4 * hidden, hidden).t());
         let mut gates = self.take_value(x);
         let (mut cells, mut y) = (self.pool.take(window.len * step), self.pool.take(window.len * step));
         for t in 0..window.len {
@@ -101,12 +102,13 @@ impl<T: Float> Tape<T> {
                 0 => (&h0[..], &c0[..]),
                 _ => (&h_before[(t - 1) * step..], &c_before[(t - 1) * step..]),
             };
-            u.product(window.batch, (h_prev, hidden), true, (a, 4 * hidden));
+            let sums = ViewMut::new(a, window.batch, 4 * hidden);
+            u.multiply(View::new(h_prev, window.batch, hidden), true, sums);
             cell_forward(a, c_prev, &mut c_now[..step], &mut h_now[..step], hidden);
         }
         h.copy_from_slice(&y[(window.len - 1) * step..]);
         c.copy_from_slice(&cells[(window.len - 1) * step..]);
-        u.give(self);
+        u.give(&mut self.pool);
         let y = self.push(layout.rows(), hidden, y);
         self.record(Op::Lstm(Lstm { x, y, w_h, window, gates, c: cells, h0, c0 }), y)
     }
@@ -118,12 +120,13 @@ impl<T: Float> Lstm<T> {
         let step = self.window.step();
         let mut dh = tape.take_grad(self.y);
         let mut dc = tape.pool.take_zeroed(step);
-        let u = Panels::of(tape, &params[self.w_h.range()], 4 * hidden, hidden);
+        let u = Packed::new(&mut tape.pool, View::new(&params[self.w_h.range()], 4 * hidden, hidden));
         for t in (0..len).rev() {
             let (now, after) = self.gates[t * 4 * step..].split_at_mut(4 * step);
             let dh_now = &mut dh[t * step..(t + 1) * step];
             if t + 1 < len {
-                u.product(batch, (after, 4 * hidden), true, (dh_now, hidden));
+                let later = View::new(after, batch, 4 * hidden);
+                u.multiply(later, true, ViewMut::new(dh_now, batch, hidden));
             }
             let c_prev = if t == 0 { &self.c0[..] } else { &self.c[(t - 1) * step..t * step] };
             cell_backward(now, c_prev, &self.c[t * step..(t + 1) * step], dh_now, &mut dc, hidden);
@@ -131,7 +134,7 @@ impl<T: Float> Lstm<T> {
         let dw = &mut grads[self.w_h.range()];
         let y = tape.value(self.y);
         add_recurrent_gradient(dw, &self.gates, (4 * hidden, 4 * hidden), y, &self.h0, self.window);
-        u.give(tape);
+        u.give(&mut tape.pool);
         tape.pool.give(dh);
         tape.pool.give(dc);
         let gates = std::mem::take(&mut self.gates);

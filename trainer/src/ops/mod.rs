@@ -32,6 +32,8 @@ pub(crate) mod simd;
 pub mod softmax;
 pub mod tanh;
 pub mod token_shift;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use crate::float::Float;
 use crate::tape::Tape;

@@ -5,8 +5,9 @@
 
 use crate::float::Float;
 use crate::ops::Op;
+use crate::ops::gemm::{Packed, View, ViewMut};
 use crate::ops::pointwise::{Nonlinearity, apply_in_place, backward_in_place};
-use crate::ops::recurrent::{Panels, Window, add_recurrent_gradient};
+use crate::ops::recurrent::{Window, add_recurrent_gradient};
 use crate::tape::Tape;
 use crate::tensor::{Layout, Matrix, Var};
 
@@ -43,17 +44,18 @@ impl<T: Float> Tape<T> {
         let window = Window::new(self, x, w_h, layout, 1);
         let (hidden, step) = (window.hidden, window.step());
         let h0 = self.pool.take_copy(h);
-        let u = Panels::of_transpose(self, &params[w_h.range()], hidden, hidden);
+        let u = Packed::new(&mut self.pool, View::new(&params[w_h.range()], hidden, hidden).t());
         let mut y = self.take_value(x);
         for t in 0..window.len {
             let (before, now) = y.split_at_mut(t * step);
             let now = &mut now[..step];
             let previous = if t == 0 { &h0[..] } else { &before[(t - 1) * step..] };
-            u.product(window.batch, (previous, hidden), true, (now, hidden));
+            let sums = ViewMut::new(now, window.batch, hidden);
+            u.multiply(View::new(previous, window.batch, hidden), true, sums);
             apply_in_place(kind, now);
         }
         h.copy_from_slice(&y[(window.len - 1) * step..]);
-        u.give(self);
+        u.give(&mut self.pool);
         let y = self.push(layout.rows(), hidden, y);
         self.record(Op::Rnn(Rnn { x, y, w_h, kind, window, h0 }), y)
     }
@@ -64,18 +66,18 @@ impl<T: Float> Rnn<T> {
         let Window { batch, len, hidden } = self.window;
         let step = self.window.step();
         let mut delta = tape.take_grad(self.y);
-        let u = Panels::of(tape, &params[self.w_h.range()], hidden, hidden);
+        let u = Packed::new(&mut tape.pool, View::new(&params[self.w_h.range()], hidden, hidden));
         let y = tape.value(self.y);
         for t in (0..len).rev() {
             let (now, after) = delta[t * step..].split_at_mut(step);
             if t + 1 < len {
-                u.product(batch, (after, hidden), true, (now, hidden));
+                u.multiply(View::new(after, batch, hidden), true, ViewMut::new(now, batch, hidden));
             }
             backward_in_place(self.kind, now, &y[t * step..(t + 1) * step]);
         }
         let dw = &mut grads[self.w_h.range()];
         add_recurrent_gradient(dw, &delta, (hidden, hidden), y, &self.h0, self.window);
-        u.give(tape);
+        u.give(&mut tape.pool);
         tape.accumulate(self.x, delta);
         tape.pool.give(self.h0);
     }
