@@ -45,6 +45,9 @@ pub trait Float:
     const ONE: Self;
     /// Below every finite number.
     const NEG_INFINITY: Self;
+    /// 1.5 times the first power of two without fraction bits: adding it and taking it away again rounds to the nearest integer, ties
+    /// to even, whatever is much smaller.
+    const ROUNDING: Self;
 
     /// The nearest number to `x`.
     fn from_f64(x: f64) -> Self;
@@ -76,6 +79,7 @@ impl Float for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const NEG_INFINITY: Self = f32::NEG_INFINITY;
+    const ROUNDING: Self = 12_582_912.0;
 
     #[inline(always)]
     fn from_f64(x: f64) -> Self {
@@ -119,6 +123,7 @@ impl Float for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const NEG_INFINITY: Self = f64::NEG_INFINITY;
+    const ROUNDING: Self = 6_755_399_441_055_744.0;
 
     #[inline(always)]
     fn from_f64(x: f64) -> Self {

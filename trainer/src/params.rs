@@ -153,6 +153,11 @@ impl<T: Float> ParamStore<T> {
         &self.layout
     }
 
+    /// Where each tensor lies, and the values to change.
+    pub fn layout_and_values(&mut self) -> (&ParamLayout, &mut Vec<T>) {
+        (&self.layout, &mut self.values)
+    }
+
     /// Values of the tensor called `name`.
     pub fn tensor(&self, name: &str) -> Option<&[T]> {
         self.layout.range(name).map(|range| &self.values[range])

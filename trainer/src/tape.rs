@@ -25,6 +25,8 @@ pub struct Tape<T> {
     slots: Vec<Slot<T>>,
     ops: Vec<(Op<T>, Var)>, // the op and the value it made
     recording: bool,
+    /// Products read what a quantized product of the runtime would.
+    pub(crate) quantizes: bool,
     retained: Vec<(Var, Vec<T>)>, // values whose gradient outlives backward
     pub(crate) pool: Pool<T>,
     pub(crate) ids: Pool<u32>,
@@ -43,6 +45,7 @@ impl<T: Float> Tape<T> {
             slots: Vec::new(),
             ops: Vec::new(),
             recording: true,
+            quantizes: false,
             retained: Vec::new(),
             pool: Pool::new(),
             ids: Pool::new(),

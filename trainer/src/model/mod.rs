@@ -36,6 +36,7 @@ pub struct Model<T> {
     final_norm: NormLayer,
     head: Head,
     time_major: bool,
+    quantizes: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -223,7 +224,13 @@ impl<T: Float> Model<T> {
             time_major: config.blocks.iter().any(|block| block.recurrent().is_some()),
             config: config.clone(),
             layout,
+            quantizes: false,
         })
+    }
+
+    /// From now on products read what the runtime's quantized products would, or (`false`) the exact activations.
+    pub fn fake_quantize(&mut self, on: bool) {
+        self.quantizes = on;
     }
 
     /// What it was built from.
@@ -346,6 +353,7 @@ impl<T: Float> Model<T> {
             None if self.fixed_positions.is_empty() => Positions::None,
             None => Positions::Fixed(&self.fixed_positions),
         };
+        pass.tape.quantizes = self.quantizes;
         let embedded = pass.tape.embedding(pass.params, tokens, pass.layout, self.embedding, positions);
         pass.watch("embed", embedded);
         let mut x = pass.dropped(embedded);
@@ -360,7 +368,7 @@ impl<T: Float> Model<T> {
         }
         let x = self.final_norm.forward(pass, x);
         pass.watch("final_norm", x);
-        x
+        pass.tape.product_input(x)
     }
 }
 

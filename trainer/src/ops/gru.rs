@@ -102,7 +102,7 @@ impl<T: Float> Tape<T> {
         h: &mut [T],
     ) -> Var {
         let window = Window::new(self, x, w_h, layout, 3);
-        let Window { batch, len, hidden } = window;
+        let Window { batch, len, hidden, .. } = window;
         let step = window.step();
         let h0 = self.pool.take_copy(h);
         let (w_rz, w_n) = params[w_h.range()].split_at(2 * hidden * hidden);
@@ -120,7 +120,8 @@ impl<T: Float> Tape<T> {
             let u_n = &mut u_n[t * step..(t + 1) * step];
             let (before, now) = y.split_at_mut(t * step);
             let h_prev = if t == 0 { &h0[..] } else { &before[(t - 1) * step..] };
-            let before = View::new(h_prev, batch, hidden);
+            let read = window.reads(h_prev);
+            let before = View::new(&read, batch, hidden);
             u_rz.multiply(before, true, ViewMut::strided(a, batch, 2 * hidden, 3 * hidden));
             matrix_n.multiply(before, b_h.is_some(), ViewMut::new(u_n, batch, hidden));
             cell_forward(a, u_n, h_prev, &mut now[..step], hidden);
@@ -135,7 +136,7 @@ impl<T: Float> Tape<T> {
 
 impl<T: Float> Gru<T> {
     pub(crate) fn backward(mut self, tape: &mut Tape<T>, params: &[T], grads: &mut [T]) {
-        let Window { batch, len, hidden } = self.window;
+        let Window { batch, len, hidden, .. } = self.window;
         let step = self.window.step();
         let mut dh = tape.take_grad(self.y);
         let (w_rz, w_n) = params[self.w_h.range()].split_at(2 * hidden * hidden);

@@ -44,6 +44,7 @@ impl<T: Float> Tape<T> {
         bias: Option<Vector>,
         residual: Option<Var>,
     ) -> Var {
+        let x = self.product_input(x);
         let rows = self.shape(x).0;
         let mut out = self.pool.take(rows * w.rows);
         if let Some(residual) = residual {

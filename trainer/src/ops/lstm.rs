@@ -103,7 +103,7 @@ impl<T: Float> Tape<T> {
                 _ => (&h_before[(t - 1) * step..], &c_before[(t - 1) * step..]),
             };
             let sums = ViewMut::new(a, window.batch, 4 * hidden);
-            u.multiply(View::new(h_prev, window.batch, hidden), true, sums);
+            u.multiply(View::new(&window.reads(h_prev), window.batch, hidden), true, sums);
             cell_forward(a, c_prev, &mut c_now[..step], &mut h_now[..step], hidden);
         }
         h.copy_from_slice(&y[(window.len - 1) * step..]);
@@ -116,7 +116,7 @@ impl<T: Float> Tape<T> {
 
 impl<T: Float> Lstm<T> {
     pub(crate) fn backward(mut self, tape: &mut Tape<T>, params: &[T], grads: &mut [T]) {
-        let Window { batch, len, hidden } = self.window;
+        let Window { batch, len, hidden, .. } = self.window;
         let step = self.window.step();
         let mut dh = tape.take_grad(self.y);
         let mut dc = tape.pool.take_zeroed(step);

@@ -9,6 +9,7 @@ pub mod batch_norm;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
+pub mod fake_quantize;
 pub mod gated;
 pub mod gelu;
 pub mod gemm;
@@ -69,6 +70,7 @@ ops! {
     Dropout(dropout::DropoutOp),
     Elementwise(pointwise::Elementwise),
     Embedding(embedding::Embedding),
+    FakeQuantize(fake_quantize::FakeQuantize),
     Gated(gated::Gated),
     Gru(gru::Gru<T>),
     LayerNorm(layer_norm::LayerNorm<T>),

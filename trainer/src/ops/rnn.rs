@@ -51,7 +51,7 @@ impl<T: Float> Tape<T> {
             let now = &mut now[..step];
             let previous = if t == 0 { &h0[..] } else { &before[(t - 1) * step..] };
             let sums = ViewMut::new(now, window.batch, hidden);
-            u.multiply(View::new(previous, window.batch, hidden), true, sums);
+            u.multiply(View::new(&window.reads(previous), window.batch, hidden), true, sums);
             apply_in_place(kind, now);
         }
         h.copy_from_slice(&y[(window.len - 1) * step..]);
@@ -63,7 +63,7 @@ impl<T: Float> Tape<T> {
 
 impl<T: Float> Rnn<T> {
     pub(crate) fn backward(self, tape: &mut Tape<T>, params: &[T], grads: &mut [T]) {
-        let Window { batch, len, hidden } = self.window;
+        let Window { batch, len, hidden, .. } = self.window;
         let step = self.window.step();
         let mut delta = tape.take_grad(self.y);
         let u = Packed::new(&mut tape.pool, View::new(&params[self.w_h.range()], hidden, hidden));

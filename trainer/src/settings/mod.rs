@@ -336,6 +336,12 @@ pub struct Settings {
     /// Weights of the exported file
     #[arg(long, value_parser = PossibleValuesParser::new(DTYPES), help_heading = "Run")]
     pub dtype: Option<String>,
+    /// Train for weights and activations of few bits: every product computes with what the exported file will hold
+    #[arg(long, value_parser = PossibleValuesParser::new(["q8", "q4"]), help_heading = "Run")]
+    pub qat: Option<String>,
+    /// Share of the steps after which --qat begins
+    #[arg(long, help_heading = "Run")]
+    pub qat_start: Option<f64>,
 
     /// The stack block by block, first block first, instead of n_layers equal ones (only in a settings file).
     #[arg(skip)]
@@ -479,6 +485,8 @@ impl Settings {
             spike,
             keep_best,
             dtype,
+            qat,
+            qat_start,
             blocks
         )
     }

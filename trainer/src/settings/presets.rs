@@ -40,6 +40,7 @@ pub fn fill(said: &Settings, text: &TextFacts) -> Result<Settings> {
     }));
     s.hidden = s.hidden.or(s.d_model);
     s.threads = s.threads.or(Some(text.threads));
+    s.dtype = s.dtype.or_else(|| s.qat.clone()).or(str("q8"));
     Ok(s)
 }
 
@@ -174,7 +175,7 @@ fn common() -> Settings {
         sample_prompt: str("\n"),
         spike: Some(8.0),
         keep_best: Some(true),
-        dtype: str("q8"),
+        qat_start: Some(0.0),
         ..Default::default()
     }
 }

@@ -6,6 +6,7 @@ pub mod feed;
 pub mod fit;
 pub mod interrupt;
 pub mod log;
+pub mod quantized;
 pub mod run;
 pub mod run_dir;
 pub mod trainer;

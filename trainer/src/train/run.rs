@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use siskin_format::receipt::Source;
-use siskin_format::{ModelConfig, Vocab};
+use siskin_format::{DType, ModelConfig, Vocab};
 
 use super::budget;
 use super::feed::BatchSize;
+use super::quantized::QatConfig;
 use super::trainer::{Numbers, Trainer, TrainerConfig, TrainerState};
 use crate::checkpoint::{Checkpoint, Loaded, RunDir};
 use crate::data::{Dataset, Split, Text, TextScan};
@@ -293,10 +294,22 @@ pub fn trainer_config(s: &Settings, vocab_size: usize) -> Result<TrainerConfig> 
         descent: DescentConfig::new(s)?,
         batch_size: batch_size(s)?,
         dropout,
+        qat: qat(s)?,
         shards,
         seed: s.seed.unwrap_or(1),
         threads,
     })
+}
+
+fn qat(s: &Settings) -> Result<Option<QatConfig>> {
+    let Some(name) = s.qat.as_deref() else { return Ok(None) };
+    let dtype = DType::from_name(choice("qat", name, &["q8", "q4"])?).expect("a dtype");
+    let start = s.qat_start.unwrap_or(0.0);
+    if !(0.0..1.0).contains(&start) {
+        let problem = format!("is {start}, expected at least 0 and below 1");
+        return Err(Error::Setting { key: "qat_start", problem });
+    }
+    Ok(Some(QatConfig { dtype, start }))
 }
 
 fn batch_size(s: &Settings) -> Result<BatchSize> {

@@ -7,6 +7,7 @@ use siskin_format::ModelConfig;
 
 use super::descent::{Descent, DescentState, Update};
 use super::feed::{BatchSize, EvalFeed, Feed};
+use super::quantized::{QatConfig, Quantized};
 use crate::data::{Cursor, Tokens};
 use crate::error::{Error, Result};
 use crate::model::{Model, Noise};
@@ -32,6 +33,8 @@ pub struct TrainerConfig {
     pub seq_len: usize,
     /// Share of channels dropped.
     pub dropout: f64,
+    /// Training for an exported file of few bits.
+    pub qat: Option<QatConfig>,
     /// Pieces of a batch.
     pub shards: usize,
     /// Seed of everything random.
@@ -45,6 +48,7 @@ pub struct Trainer {
     config: TrainerConfig,
     model: Model<f32>,
     store: ParamStore<f32>,
+    quantized: Option<Quantized>,
     runner: DataParallel<f32>,
     descent: Descent,
     accumulator: Option<Accumulator>,
@@ -117,10 +121,12 @@ impl Trainer {
         let runner = DataParallel::new(&model, rows, division, config.threads)?;
         let several = config.descent.accumulate > 1 || feed.per_update() > 1;
         let accumulator = several.then(|| Accumulator::new(store.values.len()));
+        let quantized = config.qat.map(|qat| Quantized::new(qat.dtype, store.values.len()));
         Ok(Trainer {
             config,
             model,
             store,
+            quantized,
             runner,
             descent,
             accumulator,
@@ -152,20 +158,8 @@ impl Trainer {
     /// [`Error::Diverged`] when several in a row would be skipped, or when numbers that outlive the update, such as
     /// weights, are not finite: only an earlier state helps then. Or a damaged token cache.
     pub fn step(&mut self, total: u64) -> Result<StepReport> {
-        let mut sum = Loss { sum: 0.0, counted: 0 };
-        let batches = self.feed.per_update() * self.config.descent.accumulate as u64;
-        for part in 0..batches {
-            #[cfg(test)]
-            recovery::strike_before(self);
-            let loss = self.gradient(part)?;
-            #[cfg(test)]
-            let loss = recovery::strike_after(self, loss);
-            sum.sum += loss.sum;
-            sum.counted += loss.counted;
-            if let Some(accumulator) = &mut self.accumulator {
-                accumulator.add(self.runner.gradient(), loss.counted as f32);
-            }
-        }
+        let start = self.config.qat.map_or(0.0, |qat| qat.start);
+        let sum = self.as_exported(self.step as f64 >= start * total as f64, Self::gradients)?;
         let loss = sum.mean();
         let Trainer { descent, store, runner, accumulator, step, observation, .. } = self;
         let mut descend = |grads: &mut [f32], scale| {
@@ -189,6 +183,38 @@ impl Trainer {
         self.step += 1;
         self.tokens_seen += sum.counted as u64;
         Ok(StepReport { step: self.step, loss, tokens: sum.counted as u64, update })
+    }
+
+    /// Does `work` with weights and activations as the exported file will have them, if they are to be and `now`.
+    fn as_exported<R>(&mut self, now: bool, work: impl FnOnce(&mut Self) -> R) -> R {
+        let Some(mut quantized) = self.quantized.take_if(|_| now) else { return work(self) };
+        let (layout, values) = self.store.layout_and_values();
+        self.runner.threads().install(|| quantized.replace(layout, values));
+        self.model.fake_quantize(true);
+        let result = work(self);
+        self.model.fake_quantize(false);
+        quantized.restore(&mut self.store.values);
+        self.quantized = Some(quantized);
+        result
+    }
+
+    /// Gradient of the batches of one update, left in the accumulator or the runner.
+    fn gradients(&mut self) -> Result<Loss> {
+        let mut sum = Loss { sum: 0.0, counted: 0 };
+        let batches = self.feed.per_update() * self.config.descent.accumulate as u64;
+        for part in 0..batches {
+            #[cfg(test)]
+            recovery::strike_before(self);
+            let loss = self.gradient(part)?;
+            #[cfg(test)]
+            let loss = recovery::strike_after(self, loss);
+            sum.sum += loss.sum;
+            sum.counted += loss.counted;
+            if let Some(accumulator) = &mut self.accumulator {
+                accumulator.add(self.runner.gradient(), loss.counted as f32);
+            }
+        }
+        Ok(sum)
     }
 
     /// Whether a skipped update has left its mark on what outlives it. What recurrent blocks carry is forgotten then, as at the
@@ -265,6 +291,10 @@ impl Trainer {
 
     /// Loss of the values in the store on `tokens`.
     fn sum_of(&mut self, tokens: Tokens) -> Result<Loss> {
+        self.as_exported(true, |trainer| trainer.sum_of_present(tokens))
+    }
+
+    fn sum_of_present(&mut self, tokens: Tokens) -> Result<Loss> {
         let carries = carries(&self.config.model);
         let mut feed = EvalFeed::new(tokens, self.config.seq_len, self.feed.rows(), carries)?;
         let mut sum = Loss { sum: 0.0, counted: 0 };
@@ -402,8 +432,9 @@ impl Trainer {
 /// Asks whether there is memory for `n_params` weights with their gradients, moments and averages. What the tapes need comes on
 /// top of it.
 fn reserve(config: &TrainerConfig, n_params: usize) -> Result<()> {
-    // Weights, two moments, the best weights; a gradient of each shard; an average, a sum.
-    let averages = usize::from(config.descent.ema > 0.0) + usize::from(config.descent.accumulate > 1);
+    // Weights, two moments, the best weights; a gradient of each shard; an average, a sum, quantized weights.
+    let copies = [config.descent.ema > 0.0, config.descent.accumulate > 1, config.qat.is_some()];
+    let averages = copies.into_iter().filter(|&copy| copy).count();
     let bytes = n_params.saturating_mul(4 * (4 + config.shards + averages));
     let megabytes = bytes.div_ceil(1_000_000);
     Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
