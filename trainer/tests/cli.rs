@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A folder with a text to train on, removed when dropped.
 struct Place {
@@ -130,17 +130,18 @@ fn a_killed_run_resumes_to_the_very_same_weights() {
         let mut whole =
             train(model, "300", &["--checkpoint-every", "7", "--out", "whole", "-o", "whole.siskin"]);
         whole.extend(more);
+        let began = Instant::now();
         place.ok(&whole);
+        let took = began.elapsed();
         let mut killed =
             train(model, "300", &["--checkpoint-every", "7", "--out", "killed", "-o", "killed.siskin"]);
         killed.extend(more);
-        let mut delay = 90;
         let mut args = killed;
         let mut kills = 0;
-        for _ in 0..40 {
+        for i in 0..40 {
             let mut child = place.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            delay = (delay * 7919 + 13) % 160; // milliseconds, scattered
-            std::thread::sleep(Duration::from_millis(30 + delay));
+            // Scattered over the first half of the time that the whole run took.
+            std::thread::sleep(took.mul_f64(0.15 + 0.35 * (f64::from(i) * 0.618 % 1.0)));
             child.kill().unwrap(); // SIGKILL
             let killed_now = !child.wait().unwrap().success();
             kills += usize::from(killed_now);
