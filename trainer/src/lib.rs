@@ -22,6 +22,7 @@ pub mod params;
 pub mod plot;
 pub mod pool;
 pub mod progress;
+pub mod report;
 pub mod rng;
 pub mod settings;
 pub mod tape;

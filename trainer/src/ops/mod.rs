@@ -32,9 +32,9 @@ pub mod silu;
 pub(crate) mod simd;
 pub mod softmax;
 pub mod tanh;
-pub mod token_shift;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+pub mod token_shift;
 
 use crate::float::Float;
 use crate::tape::Tape;

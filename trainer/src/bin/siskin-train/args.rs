@@ -41,6 +41,8 @@ pub enum Command {
     Gradcheck(Box<GradcheckArgs>),
     /// Measure the speed and memory of training steps
     Bench(Box<BenchArgs>),
+    /// Write a page that shows a run: losses, gradients, samples, what was exported
+    Report(ReportArgs),
     /// Train a tokenizer on texts and show what it does to them
     Tokenizer(TokenizerArgs),
 }
@@ -184,6 +186,16 @@ pub struct BenchArgs {
     /// The settings; the default is nanoGPT's CPU setting.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// `report`.
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Run folder
+    pub run: PathBuf,
+    /// The page to write (default: report.html in the run folder)
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: Option<PathBuf>,
 }
 
 /// `tokenizer`.

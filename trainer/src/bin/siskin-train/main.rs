@@ -5,6 +5,7 @@ mod bench;
 mod export;
 mod gradcheck;
 mod measure;
+mod report;
 mod tokenizer;
 mod train;
 
@@ -36,6 +37,7 @@ fn run(command: Command) -> Result<()> {
         Command::Init(args) => export::init(*args),
         Command::Gradcheck(args) => gradcheck::gradcheck(*args),
         Command::Bench(args) => bench::bench(*args),
+        Command::Report(args) => report::report(args),
         Command::Tokenizer(args) => tokenizer::tokenizer(args),
     }
 }

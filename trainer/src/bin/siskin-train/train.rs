@@ -8,12 +8,13 @@ use siskin_format::receipt::{Origin, Receipt, Training};
 use siskin_format::xxh64::xxh64;
 use siskin_trainer::export::{Exported, Trained};
 use siskin_trainer::progress::{Progress, clock, thousands};
+use siskin_trainer::report::outcome::{self, Outcome};
 use siskin_trainer::settings::read_toml;
 use siskin_trainer::train::fit::{Ending, fit};
 use siskin_trainer::train::run::{Run, sources_of};
 use siskin_trainer::train::run_dir;
 use siskin_trainer::verify::{Measured, SampleOptions};
-use siskin_trainer::{Error, Result};
+use siskin_trainer::{Error, Result, report};
 
 use crate::args::{ResumeArgs, TrainArgs};
 
@@ -82,7 +83,20 @@ fn go_on(mut run: Run, quiet: bool, started: Instant) -> Result<()> {
             thousands(progress.tokens_per_second()),
         ),
     );
+    let trained = Outcome::Trained {
+        step: run.trainer.steps(),
+        seconds: started.elapsed().as_secs_f64(),
+        tokens_per_second: progress.tokens_per_second(),
+    };
+    tell(&run, &trained);
     finish(&mut run, quiet)
+}
+
+/// Writes down what the run came to. A folder that cannot take it is no reason to lose the model.
+fn tell(run: &Run, outcome: &Outcome) {
+    if let Err(error) = outcome::append(run.dir.path(), outcome) {
+        eprintln!("warning: {error}");
+    }
 }
 
 /// Exports, measures, lets the file speak, and says what to do next.
@@ -94,6 +108,7 @@ fn finish(run: &mut Run, quiet: bool) -> Result<()> {
     let receipt = receipt_of(run, &weights)?;
     let exported =
         trained.export(&run.export, dtype, receipt, ("validation part", &run.data.val), threads)?;
+    tell(run, &Outcome::exported(&run.export, dtype, &exported));
     let file = run.export.display();
     println!("exported {file}: {dtype}, {} bytes", thousands(exported.bytes as f64));
     print_losses(&exported, dtype);
@@ -103,6 +118,10 @@ fn finish(run: &mut Run, quiet: bool) -> Result<()> {
     print_sample(&Measured::open(&run.export)?, &options)?;
     if run.unsaved.is_some() {
         return Err(unsaved(run));
+    }
+    match report::write(run.dir.path(), None) {
+        Ok(page) => note(quiet, &format!("\nreport: {}", page.display())),
+        Err(error) => eprintln!("warning: no report: {error}"),
     }
     eprintln!("\nnext: siskin run {file}{}", from_source(&run.export));
     Ok(())
