@@ -36,10 +36,13 @@ pub struct Division {
 
 impl Division {
     /// A division that suits most machines: shards of at least 384 tokens, so that summing gradients stays cheap beside
-    /// computing them, 8 of them at most; about 512 tokens through a tape at once, more of which only cost memory.
-    pub fn for_batch(batch: usize, len: usize) -> Self {
-        let shards = [8, 4, 2].into_iter().find(|&n| n <= batch && batch * len >= 384 * n).unwrap_or(1);
-        Division { shards, windows: (512 / len.max(1)).max(1) }
+    /// computing them, 8 of them at most; about 512 tokens through a tape at once, more of which only cost memory. A `recurrent`
+    /// model multiplies one token of each window at a time, so its shards have at least 16 windows, which go through the tape
+    /// together, 32 at most: fewer would read the weights too often for what they compute.
+    pub fn for_batch(batch: usize, len: usize, recurrent: bool) -> Self {
+        let (least, windows) = if recurrent { (16, 32) } else { (1, (512 / len.max(1)).max(1)) };
+        let fits = |&n: &usize| least * n <= batch && batch * len >= 384 * n;
+        Division { shards: [8, 4, 2].into_iter().find(fits).unwrap_or(1), windows }
     }
 }
 
@@ -364,9 +367,11 @@ mod tests {
 
     #[test]
     fn default_divisions() {
-        assert_eq!(Division::for_batch(12, 64), Division { shards: 2, windows: 8 });
-        assert_eq!(Division::for_batch(64, 256), Division { shards: 8, windows: 2 });
-        assert_eq!(Division::for_batch(1, 4096), Division { shards: 1, windows: 1 });
+        assert_eq!(Division::for_batch(12, 64, false), Division { shards: 2, windows: 8 });
+        assert_eq!(Division::for_batch(64, 256, false), Division { shards: 8, windows: 2 });
+        assert_eq!(Division::for_batch(1, 4096, false), Division { shards: 1, windows: 1 });
+        assert_eq!(Division::for_batch(50, 50, true), Division { shards: 2, windows: 32 });
+        assert_eq!(Division::for_batch(8, 512, true), Division { shards: 1, windows: 32 });
     }
 
     /// On one thread, as with two it is chance whether both are ever busy at once.

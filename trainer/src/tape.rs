@@ -19,6 +19,13 @@ struct Slot<T> {
     grad: Vec<T>,  // [rows, cols]; empty until a gradient arrives
 }
 
+/// How many values and ops a tape had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    slots: usize,
+    ops: usize,
+}
+
 /// Values and the ops between them. One thread uses one tape, and keeps it from step to step.
 #[derive(Debug)]
 pub struct Tape<T> {
@@ -125,8 +132,21 @@ impl<T: Float> Tape<T> {
     /// # Panics
     /// If `grads` and `params` differ in length.
     pub fn backward(&mut self, params: &[T], grads: &mut [T]) {
+        self.walk_back(0, params, grads);
+    }
+
+    /// Walks back over what was recorded since `mark`, whose values go with it.
+    pub(crate) fn backward_to(&mut self, mark: Mark, params: &[T], grads: &mut [T]) {
+        self.walk_back(mark.ops, params, grads);
+        self.forget_values(mark);
+    }
+
+    /// Walks back to the op number `first`.
+    fn walk_back(&mut self, first: usize, params: &[T], grads: &mut [T]) {
         assert_eq!(params.len(), grads.len(), "a gradient per parameter");
-        while let Some((op, made)) = self.ops.pop() {
+        while self.ops.len() > first
+            && let Some((op, made)) = self.ops.pop()
+        {
             if self.slots[made.0].grad.is_empty() {
                 op.discard(self);
             } else {
@@ -135,6 +155,43 @@ impl<T: Float> Tape<T> {
             }
             let value = std::mem::take(&mut self.slots[made.0].value);
             self.pool.give(value);
+        }
+    }
+
+    /// Where the tape stands.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { slots: self.slots.len(), ops: self.ops.len() }
+    }
+
+    /// Forgets what was recorded since `mark` but the value of `v`, which becomes an input.
+    pub(crate) fn keep_only(&mut self, mark: Mark, v: Var) -> Var {
+        let (rows, cols) = self.shape(v);
+        let value = self.take_value(v);
+        while self.ops.len() > mark.ops
+            && let Some((op, _)) = self.ops.pop()
+        {
+            op.discard(self);
+        }
+        self.forget_values(mark);
+        self.push(rows, cols, value)
+    }
+
+    /// Takes the last value `v` off the tape and returns its gradient.
+    ///
+    /// # Panics
+    /// If `v` is not the last value.
+    pub(crate) fn pop_gradient(&mut self, v: Var) -> Vec<T> {
+        assert_eq!(v.0 + 1, self.slots.len(), "only the last value can be taken off");
+        let grad = self.take_grad(v);
+        self.forget_values(Mark { slots: v.0, ops: self.ops.len() });
+        grad
+    }
+
+    /// Gives the buffers of the values since `mark` back.
+    fn forget_values(&mut self, mark: Mark) {
+        for slot in self.slots.drain(mark.slots..) {
+            self.pool.give(slot.value);
+            self.pool.give(slot.grad);
         }
     }
 

@@ -7,6 +7,7 @@ mod gru;
 mod lstm;
 mod norm;
 mod observed;
+mod recompute;
 mod rnn;
 mod transformer;
 
@@ -37,6 +38,7 @@ pub struct Model<T> {
     head: Head,
     time_major: bool,
     quantizes: bool,
+    recompute: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -222,6 +224,7 @@ impl<T: Float> Model<T> {
             final_norm: NormLayer::new(config, &layout, config.final_norm, "final_norm"),
             head: Head { weight, bias, softcap: f64::from(config.logit_softcap) },
             time_major: config.blocks.iter().any(|block| block.recurrent().is_some()),
+            recompute: false,
             config: config.clone(),
             layout,
             quantizes: false,
@@ -231,6 +234,12 @@ impl<T: Float> Model<T> {
     /// From now on products read what the runtime's quantized products would, or (`false`) the exact activations.
     pub fn fake_quantize(&mut self, on: bool) {
         self.quantizes = on;
+    }
+
+    /// The same model, whose training passes keep the inputs of the blocks alone and run each block again on the way back: a third more
+    /// products, a fraction of the memory, gradients of the same bits.
+    pub fn recomputing(self, recompute: bool) -> Self {
+        Model { recompute, ..self }
     }
 
     /// What it was built from.
@@ -270,6 +279,9 @@ impl<T: Float> Model<T> {
         noise: Noise,
         scale: T,
     ) -> f64 {
+        if self.recompute {
+            return self.loss_and_gradient_again(tape, store, grads, batch, state, noise, scale);
+        }
         tape.reset(true);
         let layout = self.rows_of(batch);
         let running = Running::Collect(grads.moments);
@@ -348,6 +360,22 @@ impl<T: Float> Model<T> {
 
     /// From tokens to what the head reads: `[rows, head_width]`.
     fn forward(&self, pass: &mut Pass<'_, T>, tokens: &[u32], state: &mut CarriedState<T>) -> Var {
+        let mut x = self.embed(pass, tokens);
+        for (index, state) in state.blocks.iter_mut().enumerate() {
+            x = self.block(index, pass, x, state);
+        }
+        self.leave(pass, x)
+    }
+
+    /// What the head reads: `[rows, head_width]`.
+    fn leave(&self, pass: &mut Pass<'_, T>, x: Var) -> Var {
+        let x = self.final_norm.forward(pass, x);
+        pass.watch("final_norm", x);
+        pass.tape.product_input(x)
+    }
+
+    /// What the first block reads: `[rows, d_model]`.
+    fn embed(&self, pass: &mut Pass<'_, T>, tokens: &[u32]) -> Var {
         let positions = match self.learned_positions {
             Some(matrix) => Positions::Learned(matrix),
             None if self.fixed_positions.is_empty() => Positions::None,
@@ -356,19 +384,18 @@ impl<T: Float> Model<T> {
         pass.tape.quantizes = self.quantizes;
         let embedded = pass.tape.embedding(pass.params, tokens, pass.layout, self.embedding, positions);
         pass.watch("embed", embedded);
-        let mut x = pass.dropped(embedded);
-        for (index, (block, state)) in self.blocks.iter().zip(&mut state.blocks).enumerate() {
-            pass.enter_block(index);
-            x = match block {
-                Block::Rnn(rnn) => rnn.forward(pass, x, state),
-                Block::Gru(gru) => gru.forward(pass, x, state),
-                Block::Lstm(lstm) => lstm.forward(pass, x, state),
-                Block::Transformer(transformer) => transformer.forward(pass, x),
-            };
+        pass.dropped(embedded)
+    }
+
+    /// Block number `index`: x and the result `[rows, width]`.
+    fn block(&self, index: usize, pass: &mut Pass<'_, T>, x: Var, state: &mut CellState<T>) -> Var {
+        pass.enter_block(index);
+        match &self.blocks[index] {
+            Block::Rnn(rnn) => rnn.forward(pass, x, state),
+            Block::Gru(gru) => gru.forward(pass, x, state),
+            Block::Lstm(lstm) => lstm.forward(pass, x, state),
+            Block::Transformer(transformer) => transformer.forward(pass, x),
         }
-        let x = self.final_norm.forward(pass, x);
-        pass.watch("final_norm", x);
-        pass.tape.product_input(x)
     }
 }
 

@@ -235,6 +235,23 @@ mod tests {
         assert!(grads.iter().zip(&part_grads).all(|(a, b)| (a - b).abs() < 1e-9));
     }
 
+    /// 1,024 tokens of 32,000 would take 131 MB in logits alone, and as much in their gradient.
+    #[test]
+    fn a_large_vocabulary_is_held_a_block_at_a_time() {
+        let (vocab, width, rows) = (32_000, 4, 1024);
+        let head = Head { weight: Matrix { offset: 0, rows: vocab, cols: width }, bias: None, softcap: 15.0 };
+        let (params, mut grads) = (vec![0.01f32; vocab * width], vec![0.0; vocab * width]);
+        let mut tape = Tape::new();
+        let x = tape.input(rows, width, &vec![0.5; rows * width]);
+        let targets: Vec<u32> = (0..rows as u32).map(|i| i * 31).collect();
+        let layout = Layout { batch: 4, len: rows / 4, time_major: false };
+        let loss = tape.head_loss(&params, Some(&mut grads), x, head, &targets, layout, 1.0);
+        assert!((loss / rows as f64 - (vocab as f64).ln()).abs() < 1e-3);
+        let block = BLOCK_ROWS * vocab * 4;
+        assert!(tape.bytes() < block + (1 << 20), "{} bytes", tape.bytes());
+        assert!(16 * block <= rows * vocab * 4, "a block is a small part of all logits");
+    }
+
     #[test]
     fn uniform_logits_cost_the_log_of_the_vocabulary() {
         let mut tape = Tape::<f64>::new();

@@ -294,9 +294,12 @@ pub struct Settings {
     /// Cores to use (default all); does not change the result
     #[arg(long, help_heading = "Run")]
     pub threads: Option<usize>,
-    /// Pieces that each batch is cut into; part of the result
+    /// Pieces that each batch is cut into, at most one core works on each; part of the result (default: by batch and model)
     #[arg(long, help_heading = "Run")]
     pub shards: Option<usize>,
+    /// Keep only the inputs of the blocks and run each again on the way back: less memory, a third more time, the same result
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Run")]
+    pub recompute: Option<bool>,
     /// Steps between evaluations
     #[arg(long, help_heading = "Run")]
     pub eval_every: Option<u64>,
@@ -472,6 +475,7 @@ impl Settings {
             seed,
             threads,
             shards,
+            recompute,
             eval_every,
             eval_tokens,
             sample_every,

@@ -168,7 +168,6 @@ fn common() -> Settings {
         ema: Some(0.0),
         warmup: Some(100),
         seed: Some(1),
-        shards: Some(4),
         eval_every: Some(250),
         eval_tokens: Some(16_384),
         sample_every: Some(500),

@@ -284,8 +284,7 @@ pub fn trainer_config(s: &Settings, vocab_size: usize) -> Result<TrainerConfig> 
     if !(1..=1024).contains(&threads) {
         return Err(Error::Setting { key: "threads", problem: format!("is {threads}, expected 1 to 1024") });
     }
-    let shards = s.shards.unwrap_or(4);
-    if !(1..=1024).contains(&shards) {
+    if let Some(shards) = s.shards.filter(|shards| !(1..=1024).contains(shards)) {
         return Err(Error::Setting { key: "shards", problem: format!("is {shards}, expected 1 to 1024") });
     }
     Ok(TrainerConfig {
@@ -295,7 +294,8 @@ pub fn trainer_config(s: &Settings, vocab_size: usize) -> Result<TrainerConfig> 
         batch_size: batch_size(s)?,
         dropout,
         qat: qat(s)?,
-        shards,
+        shards: s.shards,
+        recompute: s.recompute == Some(true),
         seed: s.seed.unwrap_or(1),
         threads,
     })

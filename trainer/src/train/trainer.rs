@@ -35,8 +35,10 @@ pub struct TrainerConfig {
     pub dropout: f64,
     /// Training for an exported file of few bits.
     pub qat: Option<QatConfig>,
-    /// Pieces of a batch.
-    pub shards: usize,
+    /// Pieces of a batch; `None` for [`Division::for_batch`]'s.
+    pub shards: Option<usize>,
+    /// Whether blocks run again on the way back, to need less memory; decides nothing.
+    pub recompute: bool,
     /// Seed of everything random.
     pub seed: u64,
     /// Cores; decides nothing.
@@ -108,16 +110,18 @@ impl Trainer {
     /// # Errors
     /// Settings that cannot work together, or too little text.
     pub fn new(config: TrainerConfig, train: Tokens, val: Tokens) -> Result<Self> {
-        let model = Model::new(&config.model)?;
-        reserve(&config, model.param_layout().len())?;
+        let model = Model::new(&config.model)?.recomputing(config.recompute);
+        let feed = Feed::new(train, config.seq_len, config.batch_size, carries(&config.model), config.seed)?;
+        let rows = feed.rows();
+        let recurrent = config.model.blocks.iter().any(|block| block.recurrent().is_some());
+        let usual = Division::for_batch(rows, config.seq_len, recurrent);
+        let division = Division { shards: config.shards.unwrap_or(usual.shards), ..usual };
+        reserve(&config, division, model.param_layout().len())?;
         let mut store = ParamStore::new(&config.model);
         let specs = store.layout().specs().to_vec();
         config.descent.init.fill(&specs, config.model.n_layers(), config.seed, &mut store.values);
         let infos = specs.iter().map(ParamInfo::from_spec).collect();
         let descent = Descent::new(&config.descent, infos, &store.values)?;
-        let feed = Feed::new(train, config.seq_len, config.batch_size, carries(&config.model), config.seed)?;
-        let rows = feed.rows();
-        let division = Division { shards: config.shards, ..Division::for_batch(rows, config.seq_len) };
         let runner = DataParallel::new(&model, rows, division, config.threads)?;
         let several = config.descent.accumulate > 1 || feed.per_update() > 1;
         let accumulator = several.then(|| Accumulator::new(store.values.len()));
@@ -431,11 +435,11 @@ impl Trainer {
 
 /// Asks whether there is memory for `n_params` weights with their gradients, moments and averages. What the tapes need comes on
 /// top of it.
-fn reserve(config: &TrainerConfig, n_params: usize) -> Result<()> {
+fn reserve(config: &TrainerConfig, division: Division, n_params: usize) -> Result<()> {
     // Weights, two moments, the best weights; a gradient of each shard; an average, a sum, quantized weights.
     let copies = [config.descent.ema > 0.0, config.descent.accumulate > 1, config.qat.is_some()];
     let averages = copies.into_iter().filter(|&copy| copy).count();
-    let bytes = n_params.saturating_mul(4 * (4 + config.shards + averages));
+    let bytes = n_params.saturating_mul(4 * (4 + division.shards + averages));
     let megabytes = bytes.div_ceil(1_000_000);
     Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
         Error::Run(format!(
