@@ -71,7 +71,7 @@ impl<'a, T> View<'a, T> {
     }
 
     /// `rows` x `cols` elements from `row` and `col`.
-    fn part(self, (row, col): (usize, usize), (rows, cols): (usize, usize)) -> Self {
+    pub(crate) fn part(self, (row, col): (usize, usize), (rows, cols): (usize, usize)) -> Self {
         let at = (row * self.row_stride + col * self.col_stride).min(self.data.len());
         View { data: &self.data[at..], rows, cols, ..self }
     }

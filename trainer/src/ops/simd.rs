@@ -1,4 +1,4 @@
-//! Compiles a loop twice, for the baseline and for AVX2 with FMA, and picks at run time.
+//! Compiles a loop three times, for the baseline, for AVX2 and for AVX-512, and picks at run time.
 //!
 //! Release builds must run on any x86-64, whose baseline is SSE2. Only the elementwise loops gain from wider
 //! vectors (the products have their own dispatch), so they are written with [`kernel!`], in plain Rust.
@@ -15,16 +15,30 @@ pub(crate) trait Kernel {
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-        #[expect(unsafe_code, reason = "the one call into a function compiled for AVX2")]
-        // SAFETY: the condition above has just found the features that `avx2` is compiled for.
-        return unsafe { avx2(kernel) };
+    {
+        use std::arch::is_x86_feature_detected as has;
+        if has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq") {
+            #[expect(unsafe_code, reason = "the one call into a function compiled for AVX-512")]
+            // SAFETY: the condition above has just found the features that `avx512` is compiled for.
+            return unsafe { avx512(kernel) };
+        }
+        if has!("avx2") {
+            #[expect(unsafe_code, reason = "the one call into a function compiled for AVX2")]
+            // SAFETY: the condition above has just found the features that `avx2` is compiled for.
+            return unsafe { avx2(kernel) };
+        }
     }
     kernel.run()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+fn avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
 fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }
@@ -91,7 +105,7 @@ kernel! {
     }
 }
 
-/// Accumulators of a reduction: wide enough to keep two 256-bit registers busy.
+/// Accumulators of a reduction: two 256-bit registers, or one of 512 bits.
 const LANES: usize = 16;
 
 /// Sum of `f(i)` for `i` in `0..n`, in strided lanes so that it vectorises.

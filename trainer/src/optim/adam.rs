@@ -10,6 +10,22 @@
 //! ```
 
 use super::Step;
+use crate::ops::simd::kernel;
+
+kernel! {
+    /// The loop: `step` is `[grad_scale, l2, keep]`, `rule` `[β₁, β₂, step size, scale of √v, ε]`.
+    fn update<'a, T>(p: &'a mut [T], grad: &'a [T], m: &'a mut [T], v: &'a mut [T], step: [T; 3], rule: [T; 5]) {
+        let [grad_scale, l2, keep] = step;
+        let [beta1, beta2, step_size, v_scale, eps] = rule;
+        let (gain1, gain2) = (T::ONE - beta1, T::ONE - beta2);
+        for (((p, &g), m), v) in p.iter_mut().zip(grad).zip(m).zip(v) {
+            let g = grad_scale * g + l2 * *p;
+            *m = beta1 * *m + gain1 * g;
+            *v = beta2 * *v + gain2 * g * g;
+            *p = keep * *p - step_size * *m / (v.sqrt() * v_scale + eps);
+        }
+    }
+}
 
 /// The settings of the rule; [`super::adamw`] shares it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,12 +47,6 @@ impl Adam {
         let v_correction = 1.0 - f64::from(beta2).powf(t as f64);
         let step_size = (f64::from(lr) / m_correction) as f32;
         let v_scale = (1.0 / v_correction.sqrt()) as f32;
-        let (gain1, gain2) = (1.0 - beta1, 1.0 - beta2);
-        for (((p, g), m), v) in p.iter_mut().zip(grad).zip(m).zip(v) {
-            let g = grad_scale * g + l2 * *p;
-            *m = beta1 * *m + gain1 * g;
-            *v = beta2 * *v + gain2 * g * g;
-            *p = keep * *p - step_size * *m / (v.sqrt() * v_scale + eps);
-        }
+        update(p, grad, m, v, [grad_scale, l2, keep], [beta1, beta2, step_size, v_scale, eps]);
     }
 }

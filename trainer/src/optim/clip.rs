@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::in_range;
 use crate::error::Result;
+use crate::ops::simd::{kernel, lane_sum};
 
 /// Elements whose squares one job sums: fixed, so that the sum does not depend on the threads.
 const CHUNK: usize = 1 << 14;
@@ -73,17 +74,11 @@ pub fn norm(x: &[f32]) -> f64 {
     sums.iter().sum::<f64>().sqrt()
 }
 
-/// Sixteen running sums, so that the loop is as wide as the machine.
-fn sum_of_squares(x: &[f32]) -> f64 {
-    let mut lanes = [0.0f64; 16];
-    let mut chunks = x.chunks_exact(16);
-    for chunk in &mut chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane += f64::from(*x) * f64::from(*x);
-        }
+kernel! {
+    /// In f64.
+    fn sum_of_squares<'a, T>(x: &'a [T]) -> f64 {
+        lane_sum(x.len(), |i| x[i].to_f64() * x[i].to_f64())
     }
-    let rest: f64 = chunks.remainder().iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-    lanes.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const C: f32 = 2.0315;
 const EPS: f32 = 1e-7;
 
 /// Rows of a block of a symmetric product.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// Most steps of the form that does not touch X.
 const MAX_GRAM_STEPS: u32 = 5;
@@ -65,7 +65,7 @@ impl NewtonSchulz {
     /// The steps as published.
     fn directly(&mut self, n: usize, m: usize, steps: u32) {
         for _ in 0..steps {
-            symmetric(n, m, 1.0, &self.x, &self.x, &mut self.gram);
+            symmetric(n, m, 1.0, &self.x, View::new(&self.x, n, m).t(), &mut self.gram);
             self.make_quintic(n);
             multiply(n, m, &self.quintic, &self.x, &mut self.next);
             std::mem::swap(&mut self.x, &mut self.next);
@@ -74,18 +74,18 @@ impl NewtonSchulz {
 
     /// The same steps on X Xᵀ alone.
     fn by_gram(&mut self, n: usize, m: usize, steps: u32) {
-        symmetric(n, m, 1.0, &self.x, &self.x, &mut self.gram);
+        symmetric(n, m, 1.0, &self.x, View::new(&self.x, n, m).t(), &mut self.gram);
         for step in 0..steps {
             self.make_quintic(n);
             if step == 0 {
                 self.product.copy_from_slice(&self.quintic);
             } else {
-                symmetric(n, n, 1.0, &self.quintic, &self.product, &mut self.spare);
+                symmetric(n, n, 1.0, &self.quintic, View::new(&self.product, n, n), &mut self.spare);
                 std::mem::swap(&mut self.product, &mut self.spare);
             }
             if step + 1 < steps {
-                symmetric(n, n, 1.0, &self.quintic, &self.gram, &mut self.spare);
-                symmetric(n, n, 1.0, &self.spare, &self.quintic, &mut self.gram);
+                symmetric(n, n, 1.0, &self.quintic, View::new(&self.gram, n, n), &mut self.spare);
+                symmetric(n, n, 1.0, &self.spare, View::new(&self.quintic, n, n), &mut self.gram);
             }
         }
         multiply(n, m, &self.product, &self.x, &mut self.next);
@@ -94,7 +94,7 @@ impl NewtonSchulz {
 
     /// quintic = aI + bA + cA²
     fn make_quintic(&mut self, n: usize) {
-        symmetric(n, n, C, &self.gram, &self.gram, &mut self.quintic);
+        symmetric(n, n, C, &self.gram, View::new(&self.gram, n, n), &mut self.quintic);
         for (i, (q, a)) in self.quintic.iter_mut().zip(&self.gram).enumerate() {
             let diagonal = if i % (n + 1) == 0 { A } else { 0.0 };
             *q += B * a + diagonal;
@@ -107,13 +107,12 @@ fn multiply(n: usize, m: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
     gemm(1.0, View::new(a, n, n), View::new(b, n, m), false, ViewMut::new(c, n, m));
 }
 
-/// c (`[n, n]`) = alpha · a · bᵀ for `[n, k]` operands whose product is known to be symmetric: the blocks above the
-/// diagonal are copies.
-fn symmetric(n: usize, k: usize, alpha: f32, a: &[f32], b: &[f32], c: &mut [f32]) {
+/// c (`[n, n]`) = alpha · a (`[n, k]`) · b (`[k, n]`), which is known to be symmetric: the blocks above the diagonal are copies.
+fn symmetric(n: usize, k: usize, alpha: f32, a: &[f32], b: View<'_, f32>, c: &mut [f32]) {
     for first in (0..n).step_by(BLOCK) {
         let end = (first + BLOCK).min(n);
         let rows = View::new(&a[first * k..], end - first, k);
-        let columns = View::new(b, end, k).t();
+        let columns = b.part((0, 0), (k, end));
         gemm(alpha, rows, columns, false, ViewMut::strided(&mut c[first * n..], end - first, end, n));
         for i in first..end {
             for j in 0..first {
