@@ -177,9 +177,15 @@ pub struct BenchArgs {
     /// Settings file (TOML); flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Seconds to measure
+    /// Least seconds to measure
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
+    /// Least steps to measure
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub least_steps: usize,
+    /// Measure one thread, too, in turn with all
+    #[arg(long)]
+    pub compare_threads: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
