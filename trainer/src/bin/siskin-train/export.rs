@@ -6,7 +6,7 @@ use siskin_trainer::checkpoint::Checkpoint;
 use siskin_trainer::export::Trained;
 use siskin_trainer::params::ParamStore;
 use siskin_trainer::progress::thousands;
-use siskin_trainer::report::outcome::{self, Outcome};
+use siskin_trainer::report::outcome::Outcome;
 use siskin_trainer::settings::model::model_config;
 use siskin_trainer::settings::presets::{TextFacts, fill};
 use siskin_trainer::settings::read_toml;
@@ -45,7 +45,7 @@ pub fn export(args: ExportArgs) -> Result<()> {
     let val = held_out(&meta, &vocab)?;
     let exported = trained.export(&args.output, dtype, receipt, ("validation part", &val), threads)?;
     let file = args.output.display();
-    outcome::append(&args.run, &Outcome::exported(&args.output, dtype, &exported))?;
+    crate::train::tell(&args.run, &Outcome::exported(&args.output, dtype, &exported));
     println!("exported {file}: {dtype}, {} bytes", thousands(exported.bytes as f64));
     crate::train::print_losses(&exported, dtype);
     eprintln!("next: siskin verify {file}");

@@ -1,6 +1,6 @@
 //! `train` and `resume`: a run from where it stands to the exported file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use siskin_format::DType;
@@ -26,7 +26,7 @@ pub fn train(args: TrainArgs) -> Result<()> {
         Some(path) => args.settings.or(&read_toml(path)?),
         None => args.settings.clone(),
     };
-    let (fresh_dir, fresh_export) = run_dir::fresh(std::path::Path::new(""), &args.texts[0]);
+    let (fresh_dir, fresh_export) = run_dir::fresh(Path::new(""), &args.texts[0]);
     let dir = args.out.unwrap_or(fresh_dir);
     let export = args.export.unwrap_or(fresh_export);
     let started = Instant::now();
@@ -88,13 +88,13 @@ fn go_on(mut run: Run, quiet: bool, started: Instant) -> Result<()> {
         seconds: started.elapsed().as_secs_f64(),
         tokens_per_second: progress.tokens_per_second(),
     };
-    tell(&run, &trained);
+    tell(run.dir.path(), &trained);
     finish(&mut run, quiet)
 }
 
-/// Writes down what the run came to. A folder that cannot take it is no reason to lose the model.
-fn tell(run: &Run, outcome: &Outcome) {
-    if let Err(error) = outcome::append(run.dir.path(), outcome) {
+/// Writes down what the run in `dir` came to. A folder that cannot take it is no reason to lose the model.
+pub fn tell(dir: &Path, outcome: &Outcome) {
+    if let Err(error) = outcome::append(dir, outcome) {
         eprintln!("warning: {error}");
     }
 }
@@ -108,7 +108,7 @@ fn finish(run: &mut Run, quiet: bool) -> Result<()> {
     let receipt = receipt_of(run, &weights)?;
     let exported =
         trained.export(&run.export, dtype, receipt, ("validation part", &run.data.val), threads)?;
-    tell(run, &Outcome::exported(&run.export, dtype, &exported));
+    tell(run.dir.path(), &Outcome::exported(&run.export, dtype, &exported));
     let file = run.export.display();
     println!("exported {file}: {dtype}, {} bytes", thousands(exported.bytes as f64));
     print_losses(&exported, dtype);
