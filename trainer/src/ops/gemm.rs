@@ -173,15 +173,16 @@ enum Right<'a> {
     Rows(View<'a, f32>),
 }
 
-/// Rows of a block of the left operand.
+/// Rows of a block of the left operand: with the depth 128 KiB, which stay in the second-level cache beside a panel of the right one.
 #[cfg(target_arch = "x86_64")]
-const BLOCK_ROWS: usize = 128;
-/// Rows of a block of the right operand, columns of one of the left.
+const BLOCK_ROWS: usize = 64;
+/// Rows of a block of the right operand, columns of one of the left: sums stay in registers for so long.
 #[cfg(target_arch = "x86_64")]
-const BLOCK_DEPTH: usize = 256;
-/// Columns of a block of the right operand: with the depth 512 KiB, for the second-level cache.
+const BLOCK_DEPTH: usize = 512;
+/// Columns of a block of the right operand: with the depth 2 MiB, for the third-level cache; a block of the left operand that must be
+/// copied is copied once for so many.
 #[cfg(target_arch = "x86_64")]
-const BLOCK_COLUMNS: usize = 512;
+const BLOCK_COLUMNS: usize = 1024;
 /// Elements that an operand read by columns, or a right operand, may span without being copied: beyond, its pages are too many.
 #[cfg(target_arch = "x86_64")]
 const NEAR: usize = 1 << 17;
@@ -402,6 +403,7 @@ mod tests {
             (16, 64, 32),
             (150, 37, 300),
             (9, 530, 520),
+            (70, 1030, 5),
         ];
         for ((m, n, k), order) in sizes.into_iter().flat_map(|size| (0..4).map(move |order| (size, order))) {
             let (a_by_columns, b_by_columns) = (order & 1 > 0, order & 2 > 0);

@@ -7,9 +7,9 @@
 #![expect(unsafe_code, reason = "registers are loaded by pointers")]
 
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
-    _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __m256, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps,
+    _mm256_set1_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 use super::gemm::PANEL;
@@ -226,6 +226,12 @@ unsafe fn tile<L: Lanes, const R: usize, const V: usize>(product: Product) {
     unsafe {
         let zero = L::splat(0.0);
         let mut sums = [[zero; V]; R];
+        // The result is seldom near: it is asked for while the sums are made.
+        for r in 0..R {
+            for v in 0..V {
+                _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(r * c_row + v * L::N).cast());
+            }
+        }
         for _ in 0..depth {
             let mut right = [zero; V];
             for v in 0..V {
