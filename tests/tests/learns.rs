@@ -81,7 +81,7 @@ fn shakespeare_is_predicted_better_than_a_stated_loss() {
 fn by_the_runtime(run: &mut Run) -> (f64, f64) {
     let weights = run.trainer.weights();
     let trained = Trained { config: &run.trainer.config().model, vocab: &run.vocab, weights: &weights };
-    let val: Tokens = run.data.val.first(4_000);
+    let val: Tokens = run.corpus.texts[0].val.first(4_000);
     let mut ids = vec![0; val.len() as usize];
     val.read(0, &mut ids).unwrap();
     let loss = |dtype| Measured::from_bytes(trained.to_bytes(dtype).unwrap()).unwrap().loss(&ids, 2).unwrap();

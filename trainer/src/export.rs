@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::verify::Measured;
 
 /// Most held-out tokens that an export measures: enough for three digits, and seconds instead of minutes.
-const MAX_MEASURED: u64 = 1 << 18;
+pub const MAX_MEASURED: u64 = 1 << 18;
 /// Tokens of the golden runs.
 const GOLDEN_TOKENS: u64 = 64;
 /// Tokens of a golden run's prompt.

@@ -197,6 +197,14 @@ impl<T: Float> DataParallel<T> {
         self.parts_mut().for_each(|part| part.training.reset());
     }
 
+    /// Forgets the recurrent state of some windows of training.
+    pub fn reset_windows(&mut self, windows: std::ops::Range<usize>) {
+        for part in self.parts_mut() {
+            let inside = |window: usize| window.clamp(part.first, part.first + part.windows) - part.first;
+            part.training.reset_some(inside(windows.start)..inside(windows.end), part.windows);
+        }
+    }
+
     /// Forgets the recurrent state of evaluation.
     pub fn reset_evaluation(&mut self) {
         self.parts_mut().for_each(|part| part.evaluation.reset());

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use siskin::eval::{EvalOptions, evaluate};
+use siskin::eval::{EvalOptions, Evaluation, Scorer, evaluate};
 use siskin::generate::{GenerateOptions, Generator, prompt_tokens};
 use siskin::{Model, SamplerOptions, Session, SessionOptions, Tokenizer};
 use siskin_format::receipt::Golden;
@@ -66,6 +66,15 @@ impl Measured {
         Ok(found.loss())
     }
 
+    /// Measures the loss of a text that comes in pieces.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn meter(&self, threads: usize) -> Result<Meter> {
+        let options = EvalOptions { threads: Some(threads), ..Default::default() };
+        Ok(Meter { scorer: Scorer::new(&self.model, &options).map_err(refused)?, sum: Evaluation::default() })
+    }
+
     /// Logits after each of `tokens`, for tests that compare the trainer with the runtime.
     ///
     /// # Errors
@@ -108,6 +117,33 @@ impl Measured {
             say(piece);
         }
         Ok(())
+    }
+}
+
+/// The loss of a text that comes in pieces: the figure of [`Measured::loss`], in memory that does not grow.
+pub struct Meter {
+    scorer: Scorer,
+    sum: Evaluation,
+}
+
+impl Meter {
+    /// Takes more tokens of the text.
+    ///
+    /// # Errors
+    /// Ids outside the vocabulary.
+    pub fn push(&mut self, ids: &[u32]) -> Result<()> {
+        let sum = &mut self.sum;
+        self.scorer.push(ids, |_, log_prob| sum.push(log_prob)).map_err(refused)
+    }
+
+    /// Sum of `-ln p` over all tokens but the first, nats, and how many these are.
+    ///
+    /// # Errors
+    /// As [`Meter::push`].
+    pub fn finish(mut self) -> Result<(f64, u64)> {
+        let sum = &mut self.sum;
+        self.scorer.finish(|_, log_prob| sum.push(log_prob)).map_err(refused)?;
+        Ok((self.sum.nats, self.sum.tokens))
     }
 }
 

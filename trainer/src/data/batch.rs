@@ -31,6 +31,25 @@ impl Batch {
         self.targets.len()
     }
 
+    /// Takes all rows out.
+    pub(super) fn clear(&mut self, seq_len: usize) {
+        self.inputs.clear();
+        self.targets.clear();
+        (self.rows, self.seq_len, self.reset) = (0, seq_len, false);
+    }
+
+    /// Adds the rows that begin at `starts`.
+    pub(super) fn push(&mut self, tokens: &Tokens, starts: impl Iterator<Item = u64>) -> Result<()> {
+        let mut window = vec![0; self.seq_len + 1];
+        for start in starts {
+            tokens.read(start, &mut window)?;
+            self.inputs.extend_from_slice(&window[..self.seq_len]);
+            self.targets.extend_from_slice(&window[1..]);
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
     /// Fills the batch with the rows that begin at `starts`.
     pub(super) fn fill(
         &mut self,
@@ -39,19 +58,9 @@ impl Batch {
         starts: impl Iterator<Item = u64>,
         reset: bool,
     ) -> Result<()> {
-        self.inputs.clear();
-        self.targets.clear();
-        (self.rows, self.seq_len, self.reset) = (0, seq_len, reset);
-        for start in starts {
-            let from = self.inputs.len();
-            self.inputs.resize(from + seq_len, 0);
-            tokens.read(start, &mut self.inputs[from..])?;
-            self.targets.extend_from_slice(&self.inputs[from + 1..]);
-            let mut last = [0];
-            tokens.read(start + seq_len as u64, &mut last)?;
-            self.targets.extend_from_slice(&last);
-            self.rows += 1;
-        }
+        self.clear(seq_len);
+        self.push(tokens, starts)?;
+        self.reset = reset;
         Ok(())
     }
 }

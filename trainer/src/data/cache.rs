@@ -1,39 +1,55 @@
-//! The token cache: a text, tokenized once, in a file that is mapped.
+//! The token cache: a text, tokenized once, in files of bounded size.
 //!
-//! | offset | type | field |
-//! |---|---|---|
-//! | 0 | 8 bytes | `siskinTK` |
-//! | 8 | u32 | version = 1 |
-//! | 12 | u32 | vocabulary size |
-//! | 16 | u64 | key: hash of the text, of where it is split, and of the vocabulary |
-//! | 24 | u64 | training tokens |
-//! | 32 | u64 | validation tokens |
-//! | 40 | u32 | bytes per token: 2 up to 65,536 tokens in the vocabulary, else 4 |
-//! | 44 | u32 | 0 |
-//! | 48 | u64 | 0 |
-//! | 56 | u64 | XXH64 of the bytes before |
-//! | 64 | | the ids: training part, then validation part |
-//!
-//! All numbers are little-endian. The file is written under another name and renamed when it is complete, so what
-//! stands at its name is whole; another text or vocabulary has another key and is tokenized anew.
+//! A cache folder has a folder for each text, split and vocabulary, named by their hash (the key), and in it the shards of the
+//! training part, `train-00000.tok` and so on, and of the validation part, `val-00000.tok`. Each stands for the text from where
+//! the one before ended ([`shard`](super::shard) has the bytes), so no list of them is needed: tokenizing goes on after the last whole
+//! shard, whoever was interrupted when, and one that is damaged is made anew by itself. Another text or vocabulary has another
+//! key; nothing is ever overwritten in place. Several trainers can share a folder: the first tokenizes, the others wait for it.
 
-use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use siskin_format::atomic::AtomicFile;
-use siskin_format::xxh64::{Xxh64, xxh64};
-use siskin_format::{MappedFile, Vocab};
+use rayon::prelude::*;
+use siskin_format::Vocab;
+use siskin_format::xxh64::Xxh64;
 
 use super::encode;
-use super::text::{Split, Text, TextScan};
-use super::tokens::{MappedTokens, Store, Tokens};
+use super::shard::{Kind, Shard};
+use super::space;
+use super::text::{Split, Text};
+use super::tokens::Tokens;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
-const MAGIC: &[u8; 8] = b"siskinTK";
-const VERSION: u32 = 1;
-const HEADER_LEN: usize = 64;
+/// Text that a shard stands for, in bytes.
+const SHARD: u64 = 256 << 20;
+/// Shards of a part at most, each of which is an open file: those of very long texts are larger.
+const MAX_SHARDS: u64 = 128;
+/// Text that is tokenized to find out how much room all of it needs.
+const PROBE: u64 = 1 << 16;
+/// Names of the parts, in the order of their numbers.
+const PARTS: [&str; 2] = ["train", "val"];
+const LOCK: &str = "lock";
+
+/// Where caches lie.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    dir: PathBuf,
+    shard: u64,
+}
+
+/// What is told while a cache is prepared.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// So many bytes of the text are in the cache, the last of which were tokenized now.
+    Done(u64),
+    /// So many bytes of the text are in the cache, the last of which were there before.
+    Found(u64),
+    /// Something that a person should know, as one line.
+    Note(&'a str),
+}
 
 /// A tokenized text.
 #[derive(Clone, Debug)]
@@ -42,179 +58,294 @@ pub struct Dataset {
     pub train: Tokens,
     /// The part held out for validation; may be empty.
     pub val: Tokens,
-    /// Bytes of text that `train` stands for.
-    pub train_bytes: u64,
-    /// Bytes of text that `val` stands for: nats per token × tokens / bytes / ln 2 are bits per byte.
-    pub val_bytes: u64,
+}
+
+impl Cache {
+    /// Caches in the folder `dir`, which is made when it is needed.
+    pub fn new(dir: impl Into<PathBuf>) -> Cache {
+        Cache { dir: dir.into(), shard: SHARD }
+    }
+
+    /// The cache of a text whose hash is `text_hash`, split and tokenized.
+    pub fn entry(&self, text_hash: u64, split: &Split, vocab: &Vocab) -> PathBuf {
+        self.dir.join(format!("{:016x}", key(text_hash, split, vocab)))
+    }
+
+    /// Removes the caches of other texts, splits and vocabularies than those of `entries`: for a folder that one run has for itself.
+    ///
+    /// # Errors
+    /// A folder that cannot be removed.
+    pub fn keep_only(&self, entries: &[PathBuf]) -> Result<()> {
+        let Ok(found) = fs::read_dir(&self.dir) else { return Ok(()) };
+        for path in found.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let is_entry = name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit());
+            if is_entry && !entries.contains(&path) {
+                fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Dataset {
-    /// Tokenizes a text into the cache file `cache`, or takes what is there if it is of this very text, split and
-    /// vocabulary. `progress` is told the bytes done so far.
+    /// Tokenizes a text whose hash is `text_hash` into the cache, or takes what is there of this very text, split and vocabulary. All
+    /// that is taken has been verified.
     ///
     /// Each part is tokenized by itself, so that no token spans the cut.
     ///
     /// # Errors
-    /// Text that the vocabulary cannot express, with file and line; a cache that cannot be written.
+    /// Text that the vocabulary cannot express, with file and line; a disk without room; a cache that cannot be written.
     pub fn prepare(
         text: &Text,
-        scan: &TextScan,
+        text_hash: u64,
         split: &Split,
         vocab: &Vocab,
-        cache: &Path,
-        mut progress: impl FnMut(u64),
+        cache: &Cache,
+        mut tell: impl FnMut(Event<'_>),
     ) -> Result<Dataset> {
-        let key = key(scan, split, vocab);
-        let (header, file) = match open(cache, key) {
-            Some(found) => found,
-            None => {
-                write(text, split, vocab, key, cache, &mut progress)?;
-                open(cache, key)
-                    .ok_or_else(|| Error::Data(format!("{} changed while it was written", cache.display())))?
-            }
+        let dir = cache.entry(text_hash, split, vocab);
+        let key = key(text_hash, split, vocab);
+        let vocab_size = vocab.len() as u32; // at most 2^20
+        let kind = |part| Kind { key, vocab_size, part };
+        let parts = [split.train.clone(), split.val.clone()];
+        let tokenizer = Tokenizer::from_vocab(vocab).map_err(|e| Error::Data(e.to_string()))?;
+        let mut job = Job {
+            text,
+            tokenizer: &tokenizer,
+            dir: &dir,
+            shard: cache.shard,
+            found: HashMap::new(),
+            tell: &mut tell,
         };
-        let store = Arc::new(Store::Mapped(MappedTokens {
-            path: cache.to_path_buf(),
-            file,
-            offset: HEADER_LEN,
-            wide: header.wide,
-            vocab_size: header.vocab_size,
-        }));
-        let n_all = header.n_train + header.n_val;
-        Ok(Dataset {
-            train: Tokens::new(Arc::clone(&store), 0..header.n_train),
-            val: Tokens::new(store, header.n_train..n_all),
-            train_bytes: split.train.end - split.train.start,
-            val_bytes: split.val.end - split.val.start,
+        job.find(kind);
+        let mut shards = [0, 1].map(|part| job.chain(part, &parts[part]));
+        let _lock;
+        if shards.iter().any(Option::is_none) {
+            fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+            _lock = job.lock();
+            job.find(kind); // another trainer may have worked on it since
+            job.check_room(kind(0), &parts)?;
+            for part in [0, 1] {
+                shards[part] = Some(job.make(kind(part as u32), &parts[part])?);
+            }
+        }
+        let [train, val] = shards.map(|shards| Tokens::from_shards(shards.unwrap_or_default()));
+        Ok(Dataset { train, val })
+    }
+}
+
+/// The making of one cache.
+struct Job<'a> {
+    text: &'a Text,
+    tokenizer: &'a Tokenizer,
+    dir: &'a Path,
+    shard: u64, // bytes of text
+    /// Whole shards that were found and have no place yet, by part and number.
+    found: HashMap<(usize, usize), Shard>,
+    tell: &'a mut dyn FnMut(Event<'_>),
+}
+
+impl Job<'_> {
+    /// Opens and verifies all shards that are there, on all cores.
+    fn find(&mut self, kind: impl Fn(u32) -> Kind + Sync) {
+        let names = fs::read_dir(self.dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let places: Vec<_> = names.filter_map(|name| place_of(&name.to_string_lossy())).collect();
+        let dir = self.dir;
+        let opened: Vec<_> = places
+            .par_iter()
+            .map(|&place| (place, Shard::open(&shard_path(dir, place), kind(place.0 as u32))))
+            .collect();
+        self.found.clear();
+        for (place, shard) in opened {
+            match shard {
+                Ok(Some(shard)) => {
+                    self.found.insert(place, shard);
+                }
+                Ok(None) => {}
+                Err(what) => {
+                    let path = shard_path(dir, place);
+                    let line = format!("warning: {} is not used: {what}; it is made anew", path.display());
+                    (self.tell)(Event::Note(&line));
+                }
+            }
+        }
+    }
+
+    /// All shards of a part, if all were found.
+    fn chain(&mut self, part: usize, range: &Range<u64>) -> Option<Vec<Shard>> {
+        let (mut at, mut shards) = (range.start, Vec::new());
+        while at < range.end {
+            let shard = self.take((part, shards.len()), at, range)?;
+            at = shard.text().end;
+            shards.push(shard);
+        }
+        Some(shards)
+    }
+
+    /// The shard at a place, if it was found and goes on at byte `at`.
+    fn take(&mut self, place: (usize, usize), at: u64, range: &Range<u64>) -> Option<Shard> {
+        let shard = self.found.remove(&place)?;
+        (shard.text().start == at && shard.text().end <= range.end).then_some(shard)
+    }
+
+    /// The shards of a part: those that were found, and new ones in the gaps.
+    fn make(&mut self, kind: Kind, range: &Range<u64>) -> Result<Vec<Shard>> {
+        let part = kind.part as usize;
+        let size = self.shard.max((range.end - range.start).div_ceil(MAX_SHARDS)).max(1);
+        let (mut at, mut shards) = (range.start, Vec::new());
+        while at < range.end {
+            let place = (part, shards.len());
+            let shard = match self.take(place, at, range) {
+                Some(shard) => {
+                    (self.tell)(Event::Found(shard.text().end));
+                    shard
+                }
+                None => {
+                    let end = range.end.min(at.saturating_add(size));
+                    self.write(&shard_path(self.dir, place), kind, at..end, end == range.end)?
+                }
+            };
+            at = shard.text().end;
+            shards.push(shard);
+        }
+        Ok(shards)
+    }
+
+    fn write(&mut self, path: &Path, kind: Kind, range: Range<u64>, last: bool) -> Result<Shard> {
+        let Job { text, tokenizer, tell, .. } = self;
+        Shard::write(path, kind, range.start, |write| {
+            encode::each_piece(
+                text,
+                range,
+                last,
+                tokenizer,
+                |ids| kind.pack(ids),
+                |bytes, done| {
+                    write(&bytes)?;
+                    tell(Event::Done(done));
+                    Ok(true)
+                },
+            )
         })
     }
-}
 
-#[derive(Debug, PartialEq)]
-struct Header {
-    vocab_size: u32,
-    key: u64,
-    n_train: u64,
-    n_val: u64,
-    wide: bool,
-}
-
-impl Header {
-    fn to_bytes(&self) -> [u8; HEADER_LEN] {
-        let mut bytes = [0; HEADER_LEN];
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.vocab_size.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.key.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.n_train.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.n_val.to_le_bytes());
-        bytes[40..44].copy_from_slice(&self.width().to_le_bytes());
-        let sum = xxh64(&bytes[..56]);
-        bytes[56..].copy_from_slice(&sum.to_le_bytes());
-        bytes
+    /// Refuses to begin what the disk has no room for, by what the first text needs.
+    fn check_room(&mut self, kind: Kind, parts: &[Range<u64>; 2]) -> Result<()> {
+        let Some(free) = space::free(self.dir) else { return Ok(()) };
+        let whole: u64 = parts.iter().map(|range| range.end - range.start).sum();
+        let there: u64 = self.found.values().map(|shard| shard.text().end - shard.text().start).sum();
+        let probe = parts[0].start..parts[0].end.min(parts[0].start + PROBE);
+        let bytes = self.text.read(probe)?;
+        let mut ids = Vec::new();
+        // Text that cannot be encoded is reported, with its place, when its turn comes.
+        let _ = self.tokenizer.encoder().encode_into(&bytes, &mut ids);
+        let per_byte = (kind.width() * ids.len()) as f64 / bytes.len().max(1) as f64;
+        let needed = per_byte * whole.saturating_sub(there) as f64;
+        if needed <= free as f64 {
+            return Ok(());
+        }
+        Err(Error::Data(format!(
+            "the tokens of {} need about {:.1} MB more in {}, {:.1} MB are free: make room or name another folder by --cache",
+            self.text.name(),
+            needed / 1e6,
+            self.dir.display(),
+            free as f64 / 1e6
+        )))
     }
 
-    /// `None` unless these are exactly the bytes that this version writes.
-    fn from_bytes(bytes: &[u8]) -> Option<Header> {
-        let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-        let u64_at = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        let header = Header {
-            vocab_size: u32_at(12)?,
-            key: u64_at(16)?,
-            n_train: u64_at(24)?,
-            n_val: u64_at(32)?,
-            wide: u32_at(40)? == 4,
-        };
-        (bytes.get(..HEADER_LEN)? == header.to_bytes()).then_some(header)
-    }
-
-    fn width(&self) -> u32 {
-        if self.wide { 4 } else { 2 }
-    }
-
-    fn file_len(&self) -> Option<u64> {
-        let tokens = self.n_train.checked_add(self.n_val)?;
-        tokens.checked_mul(self.width().into())?.checked_add(HEADER_LEN as u64)
+    /// Keeps other trainers from making the same shards; they would do no harm, only the work twice.
+    fn lock(&mut self) -> Option<File> {
+        let path = self.dir.join(LOCK);
+        let file = File::options().write(true).create(true).truncate(false).open(path).ok()?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let line =
+                    format!("waiting for another siskin-train, which tokenizes into {}", self.dir.display());
+                (self.tell)(Event::Note(&line));
+                file.lock().ok()?;
+            }
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => return None,
+        }
+        Some(file)
     }
 }
 
-fn key(scan: &TextScan, split: &Split, vocab: &Vocab) -> u64 {
+fn key(text_hash: u64, split: &Split, vocab: &Vocab) -> u64 {
     let mut hash = Xxh64::new();
-    for number in [scan.hash, split.train.start, split.train.end, split.val.start, split.val.end] {
+    for number in [text_hash, split.train.start, split.train.end, split.val.start, split.val.end] {
         hash.update(&number.to_le_bytes());
     }
     hash.update(&vocab.to_bytes());
     hash.finish()
 }
 
-/// The cache, if it is there, whole, and of this key.
-fn open(path: &Path, key: u64) -> Option<(Header, MappedFile)> {
-    let file = MappedFile::open(path).ok()?;
-    let header = Header::from_bytes(&file)?;
-    (header.key == key && header.file_len() == Some(file.len() as u64)).then_some((header, file))
+/// The file of shard `number` of a part.
+fn shard_path(dir: &Path, (part, number): (usize, usize)) -> PathBuf {
+    dir.join(format!("{}-{number:05}.tok", PARTS[part]))
 }
 
-fn write(
-    text: &Text,
-    split: &Split,
-    vocab: &Vocab,
-    key: u64,
-    path: &Path,
-    progress: &mut dyn FnMut(u64),
-) -> Result<()> {
-    let tokenizer = Tokenizer::from_vocab(vocab).map_err(|e| Error::Data(e.to_string()))?;
-    let vocab_size = vocab.len() as u32; // at most 2^20
-    let mut header = Header { vocab_size, key, n_train: 0, n_val: 0, wide: vocab_size > 1 << 16 };
-    let mut file = AtomicFile::create(path).map_err(|e| Error::Data(e.to_string()))?;
-    file.write_all(&header.to_bytes()).map_err(Error::io("write", path))?;
-    let mut bytes = Vec::new();
-    for (range, count) in [(split.train.clone(), &mut header.n_train), (split.val.clone(), &mut header.n_val)]
-    {
-        let wide = header.wide;
-        encode::each_piece(text, range, &tokenizer, progress, |ids| {
-            bytes.clear();
-            for &id in ids {
-                match wide {
-                    true => bytes.extend_from_slice(&id.to_le_bytes()),
-                    false => bytes.extend_from_slice(&(id as u16).to_le_bytes()),
-                }
-            }
-            *count += ids.len() as u64;
-            file.write_all(&bytes).map_err(Error::io("write", path))
-        })?;
-    }
-    file.seek(SeekFrom::Start(0)).map_err(Error::io("write", path))?;
-    file.write_all(&header.to_bytes()).map_err(Error::io("write", path))?;
-    file.commit().map_err(|e| Error::Data(e.to_string()))
+/// Part and number that a file is named by.
+fn place_of(name: &str) -> Option<(usize, usize)> {
+    let (part, number) = name.strip_suffix(".tok")?.split_once('-')?;
+    let place = (PARTS.iter().position(|name| *name == part)?, number.parse().ok()?);
+    (shard_path(Path::new(""), place) == Path::new(name)).then_some(place)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use siskin_format::vocab::VocabKind;
 
     struct Folder {
         dir: tempfile::TempDir,
+        shard: u64,
+    }
+
+    /// A cache, and what its making told.
+    struct Prepared {
+        data: Dataset,
+        tokenized: u64,
+        notes: Vec<String>,
     }
 
     impl Folder {
-        fn new() -> Folder {
-            Folder { dir: tempfile::tempdir().unwrap() }
+        fn new(shard: u64) -> Folder {
+            Folder { dir: tempfile::tempdir().unwrap(), shard }
         }
 
-        fn prepare(&self, text: &[u8], vocab: &Vocab, val_fraction: f64) -> Result<(Dataset, bool)> {
+        fn prepare(&self, text: &[u8], vocab: &Vocab, val_fraction: f64) -> Result<Prepared> {
             let path = self.dir.path().join("text");
             fs::write(&path, text).unwrap();
             let text = Text::open(&[&path])?;
             let (scan, split) = (text.scan()?, text.split(val_fraction)?);
-            let mut tokenized = false;
-            let cache = self.cache();
-            let data = Dataset::prepare(&text, &scan, &split, vocab, &cache, |_| tokenized = true)?;
-            Ok((data, tokenized))
+            let (mut last, mut tokenized, mut notes) = (0, 0, Vec::new());
+            let cache = Cache { dir: self.cache(), shard: self.shard };
+            let data = Dataset::prepare(&text, scan.hash, &split, vocab, &cache, |event| match event {
+                Event::Found(at) => last = at,
+                Event::Done(at) => {
+                    tokenized += at - last;
+                    last = at;
+                }
+                Event::Note(line) => notes.push(line.to_string()),
+            })?;
+            Ok(Prepared { data, tokenized, notes })
         }
 
-        fn cache(&self) -> std::path::PathBuf {
-            self.dir.path().join("tokens")
+        fn cache(&self) -> PathBuf {
+            self.dir.path().join("cache")
+        }
+
+        /// The shards of all caches, by name.
+        fn shards(&self) -> Vec<(PathBuf, Vec<u8>)> {
+            let Ok(entries) = fs::read_dir(self.cache()) else { return Vec::new() };
+            let files = entries.flat_map(|entry| fs::read_dir(entry.unwrap().path()).unwrap());
+            let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+            paths.retain(|path| path.file_name().is_some_and(|name| name != LOCK));
+            paths.sort();
+            paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
         }
     }
 
@@ -224,77 +355,218 @@ mod tests {
         ids
     }
 
+    fn bpe(text: &str) -> Vocab {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        fs::write(&path, text).unwrap();
+        let text = Text::open(&[path]).unwrap();
+        let scan = text.scan().unwrap();
+        crate::tokenizer::train(&text, &scan, 0..text.len(), crate::tokenizer::Kind::Bpe, Some(300)).unwrap()
+    }
+
     #[test]
     fn a_text_is_tokenized_once() {
-        let folder = Folder::new();
+        let folder = Folder::new(SHARD);
         let vocab = Vocab::chars(&['a', 'b', '你'], false).unwrap();
-        let (data, tokenized) = folder.prepare("abab你你ba".as_bytes(), &vocab, 0.3).unwrap();
-        assert!(tokenized);
-        assert_eq!((all(&data.train), all(&data.val)), (vec![0, 1, 0, 1, 2, 2], vec![1, 0]));
-        assert_eq!((data.train_bytes, data.val_bytes), (10, 2));
-        let (again, tokenized) = folder.prepare("abab你你ba".as_bytes(), &vocab, 0.3).unwrap();
-        assert!(!tokenized);
-        assert_eq!(all(&again.train), all(&data.train));
+        let first = folder.prepare("abab你你ba".as_bytes(), &vocab, 0.3).unwrap();
+        assert_eq!(first.tokenized, 12);
+        assert_eq!((all(&first.data.train), all(&first.data.val)), (vec![0, 1, 0, 1, 2, 2], vec![1, 0]));
+        let again = folder.prepare("abab你你ba".as_bytes(), &vocab, 0.3).unwrap();
+        assert_eq!((again.tokenized, all(&again.data.train)), (0, all(&first.data.train)));
+        let nothing_held_out = folder.prepare(b"ab", &vocab, 0.0).unwrap();
+        assert!(nothing_held_out.data.val.is_empty());
     }
 
     #[test]
     fn another_text_split_or_vocabulary_is_tokenized_anew() {
-        let folder = Folder::new();
+        let folder = Folder::new(SHARD);
         let vocab = Vocab::chars(&['a', 'b', 'c'], false).unwrap();
         let fresh = |text: &str, vocab: &Vocab, val_fraction| {
-            folder.prepare(text.as_bytes(), vocab, val_fraction).unwrap().1
+            folder.prepare(text.as_bytes(), vocab, val_fraction).unwrap().tokenized > 0
         };
         assert!(fresh("abcabcabca", &vocab, 0.2) && !fresh("abcabcabca", &vocab, 0.2));
         assert!(fresh("abcabcabcb", &vocab, 0.2));
         assert!(fresh("abcabcabcb", &vocab, 0.5));
         assert!(fresh("abcabcabcb", &Vocab::chars(&['c', 'a', 'b'], false).unwrap(), 0.5));
+        assert!(!fresh("abcabcabca", &vocab, 0.2), "the first is still there");
+        assert_eq!(folder.shards().len(), 8);
+        let kept = folder.shards()[0].0.parent().unwrap().to_path_buf();
+        Cache::new(folder.cache()).keep_only(std::slice::from_ref(&kept)).unwrap();
+        assert!(folder.shards().iter().all(|(path, _)| path.starts_with(&kept)));
+        assert_eq!(folder.shards().len(), 2);
+    }
+
+    /// Shards of any size hold the tokens of the whole, whatever the threads.
+    #[test]
+    fn shards_are_a_text_in_pieces() {
+        let text = "It's a line, isn't it? 你好，世界 12345\n\n  the end \n".repeat(60);
+        let chars = {
+            let mut chars: Vec<char> = text.chars().collect();
+            chars.sort_unstable();
+            chars.dedup();
+            Vocab::chars(&chars, false).unwrap()
+        };
+        for vocab in [bpe(&text), chars, Vocab::bytes()] {
+            let whole = Folder::new(SHARD).prepare(text.as_bytes(), &vocab, 0.1).unwrap().data;
+            for shard in [1, 37, 500, 1000] {
+                let (one, three) = (Folder::new(shard), Folder::new(shard));
+                let data = one.prepare(text.as_bytes(), &vocab, 0.1).unwrap().data;
+                assert_eq!(
+                    (all(&data.train), all(&data.val)),
+                    (all(&whole.train), all(&whole.val)),
+                    "{shard}"
+                );
+                let most = 2 * MAX_SHARDS as usize;
+                assert!((4..=most).contains(&one.shards().len()), "{} of {shard}", one.shards().len());
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+                pool.install(|| three.prepare(text.as_bytes(), &vocab, 0.1).unwrap());
+                let bytes = |folder: &Folder| folder.shards().into_iter().map(|s| s.1).collect::<Vec<_>>();
+                assert_eq!(bytes(&one), bytes(&three));
+            }
+        }
     }
 
     #[test]
-    fn a_damaged_cache_is_not_used() {
-        let folder = Folder::new();
+    fn reads_go_across_shards() {
+        let folder = Folder::new(40);
+        let text: Vec<u8> = (0..3000u32).map(|i| (i % 251) as u8).collect();
+        let data = folder.prepare(&text, &Vocab::bytes(), 0.5).unwrap().data;
+        assert!(folder.shards().len() > 60);
+        for (at, n) in [(0, 1500), (39, 3), (40, 1), (799, 41), (1499, 1), (700, 0)] {
+            let mut ids = vec![0; n];
+            data.train.read(at, &mut ids).unwrap();
+            assert!(
+                ids.iter().zip(&text[at as usize..]).all(|(id, b)| *id == u32::from(*b)),
+                "{n} from {at}"
+            );
+        }
+        let mut ids = [0; 5];
+        data.val.first(70).read(65, &mut ids).unwrap();
+        assert_eq!(ids.map(|id| id as u8), text[1565..1570]);
+    }
+
+    #[test]
+    fn a_damaged_shard_is_made_anew_and_the_others_stay() {
+        let folder = Folder::new(100);
+        let text = b"some text that is long enough for several of them\n".repeat(20);
         let vocab = Vocab::bytes();
-        let text = b"some text that is long enough";
-        folder.prepare(text, &vocab, 0.2).unwrap();
-        let good = fs::read(folder.cache()).unwrap();
-        assert_eq!(good.len(), HEADER_LEN + 2 * text.len());
-        for at in 0..HEADER_LEN {
-            let mut bad = good.clone();
-            bad[at] ^= 0x40;
-            fs::write(folder.cache(), bad).unwrap();
-            assert!(folder.prepare(text, &vocab, 0.2).unwrap().1, "byte {at}");
+        let expected = all(&folder.prepare(&text, &vocab, 0.2).unwrap().data.train);
+        let good = folder.shards();
+        assert_eq!(good.len(), 10);
+        let cut = |bytes: &[u8]| bytes[..bytes.len() - 1].to_vec();
+        let flipped = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            bytes
+        };
+        let of_another_place = |_: &[u8]| good[1].1.clone();
+        let nothing = |_: &[u8]| Vec::new();
+        let damages: [&dyn Fn(&[u8]) -> Vec<u8>; 4] = [&cut, &flipped, &of_another_place, &nothing];
+        for damage in damages {
+            fs::write(&good[3].0, damage(&good[3].1)).unwrap();
+            let again = folder.prepare(&text, &vocab, 0.2).unwrap();
+            assert_eq!((again.tokenized, all(&again.data.train)), (100, expected.clone()));
+            assert!(
+                again.notes.iter().all(|note| note.contains("train-00003.tok is not used")),
+                "{:?}",
+                again.notes
+            );
+            assert_eq!(folder.shards(), good);
         }
-        for len in [0, 10, HEADER_LEN, good.len() - 1] {
-            fs::write(folder.cache(), &good[..len]).unwrap();
-            assert!(folder.prepare(text, &vocab, 0.2).unwrap().1, "{len} bytes");
+    }
+
+    /// Whatever a killed trainer left: whole shards up to some place, and a temporary.
+    #[test]
+    fn tokenizing_goes_on_after_the_last_whole_shard() {
+        let folder = Folder::new(100);
+        let text = "the words of a song, over and over again\n".repeat(25);
+        let vocab = bpe(&text);
+        let expected = folder.prepare(text.as_bytes(), &vocab, 0.1).unwrap().data;
+        let good = folder.shards();
+        for left in (0..good.len()).rev() {
+            good[left..].iter().for_each(|(path, _)| drop(fs::remove_file(path)));
+            let torn = good[left]
+                .0
+                .with_file_name(format!(".{}.tmp-1-0", good[left].0.file_name().unwrap().to_string_lossy()));
+            fs::write(&torn, &good[left].1[..60]).unwrap();
+            let again = folder.prepare(text.as_bytes(), &vocab, 0.1).unwrap();
+            assert!(again.tokenized > 0 && again.tokenized <= 110 * (good.len() - left) as u64);
+            assert_eq!(
+                (all(&again.data.train), all(&again.data.val)),
+                (all(&expected.train), all(&expected.val))
+            );
+            assert_eq!(folder.shards(), good, "with {left} shards left");
         }
-        let mut bad = good.clone();
-        bad[HEADER_LEN + 1] = 7; // token 7 * 256 + 's'
-        fs::write(folder.cache(), bad).unwrap();
-        let (data, _) = folder.prepare(text, &vocab, 0.2).unwrap();
-        let message = data.train.read(0, &mut [0; 4]).unwrap_err().to_string();
-        assert!(message.contains("holds token 1907 of a vocabulary of 256: it is damaged"), "{message}");
+    }
+
+    #[test]
+    fn several_can_prepare_the_same_cache_at_once() {
+        let folder = Folder::new(64);
+        let text = "shared by all of them, and made by one\n".repeat(40);
+        let vocab = bpe(&text);
+        let path = folder.dir.path().join("text");
+        fs::write(&path, &text).unwrap();
+        let text = Text::open(&[&path]).unwrap();
+        let (hash, split) = (text.scan().unwrap().hash, text.split(0.1).unwrap());
+        let cache = Cache { dir: folder.cache(), shard: folder.shard };
+        let tokenized = std::sync::Mutex::new(0);
+        let ids = std::thread::scope(|scope| {
+            let one = || {
+                let mut last = 0;
+                let data = Dataset::prepare(&text, hash, &split, &vocab, &cache, |event| match event {
+                    Event::Found(at) => last = at,
+                    Event::Done(at) => {
+                        *tokenized.lock().unwrap() += at - last;
+                        last = at;
+                    }
+                    Event::Note(line) => assert!(line.starts_with("waiting for another"), "{line}"),
+                });
+                all(&data.unwrap().train)
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(ids.iter().all(|other| *other == ids[0]));
+        assert_eq!(*tokenized.lock().unwrap(), text.len(), "one of them did all the work");
     }
 
     #[test]
     fn large_vocabularies_take_four_bytes() {
-        let folder = Folder::new();
+        let folder = Folder::new(SHARD);
         let chars: Vec<char> = ('\u{1}'..).take((1 << 16) + 1).collect();
         let vocab = Vocab::chars(&chars, false).unwrap();
+        assert_eq!(vocab.kind(), VocabKind::Char);
         let text: String = [chars[0], chars[1 << 16], chars[65_535]].iter().collect();
-        let (data, _) = folder.prepare(text.as_bytes(), &vocab, 0.0).unwrap();
+        let data = folder.prepare(text.as_bytes(), &vocab, 0.0).unwrap().data;
         assert_eq!(all(&data.train), [0, 1 << 16, 65_535]);
         assert!(data.val.is_empty());
     }
 
     #[test]
     fn what_the_vocabulary_cannot_express_is_placed() {
-        let folder = Folder::new();
+        let folder = Folder::new(SHARD);
         let vocab = Vocab::chars(&['a', '\n'], false).unwrap();
-        let message = folder.prepare("aa\naé".as_bytes(), &vocab, 0.3).unwrap_err().to_string();
-        assert!(message.contains("line 2 (byte 4)") && message.contains("'é' (U+00E9)"), "{message}");
-        assert!(!folder.cache().exists());
-        let message = folder.prepare(b"aa\naa\xFFa", &vocab, 0.1).unwrap_err().to_string();
-        assert!(message.contains("line 2 (byte 5)") && message.contains("not UTF-8"), "{message}");
+        let message = |text: &[u8], val| folder.prepare(text, &vocab, val).map(drop).unwrap_err().to_string();
+        let unknown = message("aa\naé".as_bytes(), 0.3);
+        assert!(unknown.contains("line 2 (byte 4)") && unknown.contains("'é' (U+00E9)"), "{unknown}");
+        assert!(folder.shards().iter().all(|(path, _)| path.ends_with("train-00000.tok")));
+        let invalid = message(b"aa\naa\xFFa", 0.1);
+        assert!(invalid.contains("line 2 (byte 5)") && invalid.contains("not UTF-8"), "{invalid}");
+    }
+
+    #[test]
+    fn names_of_shards_are_those_that_are_written() {
+        assert_eq!(place_of("train-00012.tok"), Some((0, 12)));
+        assert_eq!(place_of("val-00000.tok"), Some((1, 0)));
+        for name in [
+            "lock",
+            "train-12.tok",
+            "train-+0012.tok",
+            ".train-00012.tok.tmp-1-0",
+            "test-00000.tok",
+            "train-.tok",
+        ] {
+            assert_eq!(place_of(name), None, "{name}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! A long text to tokens: in pieces, on all cores, in bounded memory, with the ids of the whole.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use siskin_format::Vocab;
 
 use super::text::Text;
 use crate::error::{Error, Result};
@@ -13,54 +15,98 @@ const PIECE: usize = 512 * 1024;
 /// What is in memory at a time. A single word longer than this is cut.
 const BUFFER: usize = 16 * PIECE;
 
-/// Encodes part of a text and hands the ids on, in order.
-pub(super) fn each_piece(
+/// Encodes part of a text on all cores, in bounded memory: `take` is given the ids piece by piece and the bytes done so far, and says whether
+/// to go on.
+///
+/// # Errors
+/// Text that the vocabulary cannot express, with file and line; those of `take`.
+///
+/// # Panics
+/// If the range is not within the text.
+pub fn stream(
     text: &Text,
     range: Range<u64>,
-    tokenizer: &Tokenizer,
-    progress: &mut dyn FnMut(u64),
-    mut take: impl FnMut(&[u32]) -> Result<()>,
+    vocab: &Vocab,
+    mut take: impl FnMut(&[u32], u64) -> Result<bool>,
 ) -> Result<()> {
-    each_piece_of(PIECE, BUFFER, text, range, tokenizer, progress, &mut take)
+    let tokenizer = Tokenizer::from_vocab(vocab).map_err(|e| Error::Data(e.to_string()))?;
+    let start = range.start;
+    each_piece(text, range, true, &tokenizer, <[u32]>::to_vec, |ids, done| take(&ids, done - start))?;
+    Ok(())
 }
 
-fn each_piece_of(
+/// Encodes part of a text on all cores: what `map` makes of the ids of each piece is handed to `take`, in order.
+///
+/// `take` is told how far the text is done, and says whether to go on.
+///
+/// `last` says that no text follows the part. Otherwise it may end within a word, which is then left to who encodes what follows:
+/// the result is where that begins.
+pub(super) fn each_piece<R: Send>(
+    text: &Text,
+    range: Range<u64>,
+    last: bool,
+    tokenizer: &Tokenizer,
+    map: impl Fn(&[u32]) -> R + Sync,
+    take: impl FnMut(R, u64) -> Result<bool>,
+) -> Result<u64> {
+    each_piece_of(PIECE, BUFFER, text, range, last, tokenizer, map, take)
+}
+
+/// As [`each_piece`], by pieces of `piece` bytes, of which `room` are in memory.
+fn each_piece_of<R: Send>(
     piece: usize,
     room: usize,
     text: &Text,
     range: Range<u64>,
+    last: bool,
     tokenizer: &Tokenizer,
-    progress: &mut dyn FnMut(u64),
-    take: &mut dyn FnMut(&[u32]) -> Result<()>,
-) -> Result<()> {
+    map: impl Fn(&[u32]) -> R + Sync,
+    mut take: impl FnMut(R, u64) -> Result<bool>,
+) -> Result<u64> {
     let mut reader = text.reader(range.clone());
     let mut done = range.start;
-    let mut buffer = Vec::with_capacity(room.min((range.end - range.start) as usize));
-    loop {
-        reader.fill(&mut buffer, room)?;
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let pieces = cut(&buffer, piece, tokenizer, reader.at_end());
-        let encoded: Vec<_> = pieces
-            .par_iter()
-            .map_init(
-                || tokenizer.encoder(),
-                |encoder, piece| {
-                    let mut ids = Vec::with_capacity(piece.len() / 2);
-                    let result = encoder.encode_into(&buffer[piece.clone()], &mut ids);
-                    result.map_err(|e| (piece.start, e)).map(|()| ids)
-                },
-            )
-            .collect();
-        for ids in encoded {
-            take(&ids.map_err(|(start, error)| explain(text, done + start as u64, error))?)?;
+    let (mut buffer, mut next) = (Vec::new(), Vec::new());
+    // Encoders remember words: whoever encodes a piece takes one that has seen the text before.
+    let encoders = Mutex::new(Vec::new());
+    let lock = || encoders.lock().unwrap_or_else(PoisonError::into_inner);
+    reader.fill(&mut buffer, room)?;
+    while !buffer.is_empty() {
+        let at_end = reader.at_end();
+        let mut pieces = cut(&buffer, piece, tokenizer, at_end && last);
+        if pieces.is_empty() {
+            if at_end && done > range.start {
+                return Ok(done);
+            }
+            pieces.push(0..within_word(&buffer));
         }
         let used = pieces.last().map_or(0, |piece| piece.end);
+        next.clear();
+        next.extend_from_slice(&buffer[used..]);
+        let encode = |piece: &Range<usize>| {
+            let (mut encoder, mut ids) = lock().pop().unwrap_or_else(|| (tokenizer.encoder(), Vec::new()));
+            ids.clear();
+            let result = encoder.encode_into(&buffer[piece.clone()], &mut ids);
+            let result = result.map(|()| map(&ids)).map_err(|e| (piece.start, e));
+            lock().push((encoder, ids));
+            result
+        };
+        // What comes next is read meanwhile.
+        let (encoded, read) = rayon::join(
+            || pieces.par_iter().map(encode).collect::<Vec<_>>(),
+            || reader.fill(&mut next, room),
+        );
+        for (piece, encoded) in pieces.iter().zip(encoded) {
+            let encoded = encoded.map_err(|(start, error)| explain(text, done + start as u64, error))?;
+            let done = done + piece.end as u64;
+            if !take(encoded, done)? {
+                return Ok(done);
+            }
+        }
+        read?;
         done += used as u64;
-        buffer.drain(..used);
-        progress(done);
+        std::mem::swap(&mut buffer, &mut next);
     }
+    Ok(done)
 }
 
 /// Cuts the buffer into pieces that can be encoded one by one. If more text follows, its end is left for later.
@@ -86,14 +132,17 @@ fn cut(buffer: &[u8], piece: usize, tokenizer: &Tokenizer, is_last: bool) -> Vec
         pieces.push(start..cut);
         start = cut;
     }
-    if pieces.is_empty() {
-        // One word fills all the memory that there is: cut it between characters.
-        let tail =
-            buffer[buffer.len().saturating_sub(3)..].utf8_chunks().last().map_or(&[][..], |c| c.invalid());
-        let incomplete = std::str::from_utf8(tail).is_err_and(|e| e.error_len().is_none());
-        pieces.push(0..buffer.len() - if incomplete { tail.len() } else { 0 });
-    }
     pieces
+}
+
+/// Where to cut one word that fills all the memory that there is: between characters.
+fn within_word(buffer: &[u8]) -> usize {
+    let tail = buffer[buffer.len().saturating_sub(3)..].utf8_chunks().last().map_or(&[][..], |c| c.invalid());
+    let incomplete = std::str::from_utf8(tail).is_err_and(|e| e.error_len().is_none());
+    match buffer.len() - if incomplete { tail.len() } else { 0 } {
+        0 => buffer.len(),
+        n => n,
+    }
 }
 
 /// An encoder's error, with its place in the text.
@@ -120,7 +169,6 @@ fn explain(text: &Text, start: u64, error: TokenizerError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use siskin_format::Vocab;
     use siskin_format::vocab::{PreTokenizer, SpecialIds, TokenKind, VocabKind, VocabParts};
 
     fn bpe() -> Vocab {
@@ -141,46 +189,68 @@ mod tests {
         Vocab::new(VocabParts { kind, pre_tokenizer, tokens, scores: None, merges, special }).unwrap()
     }
 
-    /// Whatever the sizes of pieces and buffer, the ids are those of the whole text.
-    #[test]
-    fn pieces_give_the_ids_of_the_whole() {
+    /// Ids of part of a text, and where the encoding ended.
+    fn ids_of(
+        (piece, room): (usize, usize),
+        text: &Text,
+        range: Range<u64>,
+        last: bool,
+        tokenizer: &Tokenizer,
+    ) -> (Vec<u32>, u64) {
+        let (mut ids, mut reached) = (Vec::new(), range.start);
+        let take = |piece: Vec<u32>, done| {
+            ids.extend(piece);
+            reached = done;
+            Ok(true)
+        };
+        let end = each_piece_of(piece, room, text, range, last, tokenizer, <[u32]>::to_vec, take).unwrap();
+        assert_eq!(end, reached);
+        (ids, end)
+    }
+
+    fn text_of(content: &str) -> (tempfile::TempDir, Text) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text");
-        let content = "ab abab\n\nab'll 你你 abab  你，ab! \n".repeat(20);
-        std::fs::write(&path, &content).unwrap();
+        std::fs::write(&path, content).unwrap();
         let text = Text::open(&[&path]).unwrap();
+        (dir, text)
+    }
+
+    /// Whatever the sizes of pieces and buffer, and wherever the parts end, the ids are those of the whole text.
+    #[test]
+    fn pieces_give_the_ids_of_the_whole() {
+        let content = "ab abab\n\nab'll 你你 abab  你，ab! \n".repeat(20);
+        let (_dir, text) = text_of(&content);
         let chars = Vocab::chars(&text.scan().unwrap().chars, false).unwrap();
         for vocab in [bpe(), chars, Vocab::bytes()] {
             let tokenizer = Tokenizer::from_vocab(&vocab).unwrap();
             let expected = tokenizer.encode(&content).unwrap();
-            for (piece, room) in [(40, 40), (40, 64), (64, 200), (33, 500), (10_000, 100_000)] {
-                let (mut ids, mut last) = (Vec::new(), 0);
-                let mut take = |piece: &[u32]| {
-                    ids.extend_from_slice(piece);
-                    Ok(())
-                };
-                let progress = &mut |done| last = done;
-                each_piece_of(piece, room, &text, 0..text.len(), &tokenizer, progress, &mut take).unwrap();
-                assert_eq!(ids, expected, "{} by {piece} of {room}", vocab.kind().name());
-                assert_eq!(last, text.len());
+            for sizes in [(40, 40), (40, 64), (64, 200), (33, 500), (10_000, 100_000)] {
+                let (ids, end) = ids_of(sizes, &text, 0..text.len(), true, &tokenizer);
+                assert_eq!((ids, end), (expected.clone(), text.len()), "{} {sizes:?}", vocab.kind().name());
+                for part in [41, 100, 333] {
+                    let (mut ids, mut at) = (Vec::new(), 0);
+                    while at < text.len() {
+                        let end = text.len().min(at + part);
+                        let (more, reached) = ids_of(sizes, &text, at..end, end == text.len(), &tokenizer);
+                        ids.extend(more);
+                        at = reached;
+                    }
+                    assert_eq!(ids, expected, "{} {sizes:?} in parts of {part}", vocab.kind().name());
+                }
             }
         }
     }
 
     #[test]
     fn a_word_that_fills_the_memory_is_cut_between_characters() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("text");
-        std::fs::write(&path, "你".repeat(100)).unwrap();
-        let text = Text::open(&[&path]).unwrap();
+        let (_dir, text) = text_of(&"你".repeat(100));
         let tokenizer = Tokenizer::from_vocab(&bpe()).unwrap();
-        let mut ids = Vec::new();
-        let mut take = |piece: &[u32]| {
-            ids.extend_from_slice(piece);
-            Ok(())
-        };
-        each_piece_of(16, 32, &text, 0..text.len(), &tokenizer, &mut |_| (), &mut take).unwrap();
+        let (ids, _) = ids_of((16, 32), &text, 0..text.len(), true, &tokenizer);
         assert_eq!(tokenizer.decode(&ids), "你".repeat(100).as_bytes());
         assert_eq!(ids.len(), 100);
+        assert_eq!(within_word("你".as_bytes()), 3);
+        assert_eq!(within_word("a你".as_bytes().split_last().unwrap().1), 1);
+        assert_eq!(within_word(&"你".as_bytes()[..2]), 2); // nothing else to cut
     }
 }

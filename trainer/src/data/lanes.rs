@@ -43,6 +43,11 @@ impl Lanes {
         Ok(Lanes { tokens, n_lanes, seq_len, seed, lane_len, cursor: Cursor::default() })
     }
 
+    /// Lanes side by side.
+    pub(super) fn n_lanes(&self) -> usize {
+        self.n_lanes
+    }
+
     /// Batches in one pass.
     pub fn batches_per_epoch(&self) -> u64 {
         self.lane_len / self.seq_len as u64
@@ -53,6 +58,13 @@ impl Lanes {
     /// # Errors
     /// A damaged token cache.
     pub fn next_batch(&mut self, batch: &mut Batch) -> Result<()> {
+        batch.clear(self.seq_len);
+        batch.reset = self.push_next(batch)?;
+        Ok(())
+    }
+
+    /// Adds the next tokens of every lane to a batch; true if the lanes begin anew.
+    pub(super) fn push_next(&mut self, batch: &mut Batch) -> Result<bool> {
         if self.cursor.position == self.batches_per_epoch() {
             self.cursor = Cursor { epoch: self.cursor.epoch + 1, position: 0 };
         }
@@ -60,9 +72,9 @@ impl Lanes {
         let offset = Rng::stream(self.seed, self.cursor.epoch).next_u64() % (slack + 1);
         let at = offset + self.cursor.position * self.seq_len as u64;
         let starts = (0..self.n_lanes as u64).map(|lane| lane * self.lane_len + at);
-        batch.fill(&self.tokens, self.seq_len, starts, self.cursor.position == 0)?;
+        batch.push(&self.tokens, starts)?;
         self.cursor.position += 1;
-        Ok(())
+        Ok(self.cursor.position == 1)
     }
 
     /// Where the loader stands.

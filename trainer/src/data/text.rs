@@ -31,6 +31,8 @@ struct TextFile {
 pub struct TextScan {
     /// Hash of all bytes (XXH64).
     pub hash: u64,
+    /// Hash of each file by itself (XXH64).
+    pub file_hashes: Vec<u64>,
     /// The characters that occur, sorted by code point.
     pub chars: Vec<char>,
     /// Position of the first byte that is not UTF-8.
@@ -110,39 +112,42 @@ impl Text {
         Ok(bytes)
     }
 
-    /// One pass over all bytes: hash, characters, validity.
+    /// The files that make the text: path, length in bytes.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.files.iter().map(|file| (file.path.as_path(), file.len))
+    }
+
+    /// One pass over all bytes: hashes, characters, validity.
     ///
     /// # Errors
     /// A file that cannot be read.
     pub fn scan(&self) -> Result<TextScan> {
+        self.scan_watched(&mut |_| ())
+    }
+
+    /// As [`Text::scan`]; `progress` is told the bytes done so far.
+    ///
+    /// # Errors
+    /// As [`Text::scan`].
+    pub fn scan_watched(&self, progress: &mut dyn FnMut(u64)) -> Result<TextScan> {
         let mut reader = self.reader(0..self.len);
-        let mut hash = Xxh64::new();
-        let mut chars = CharSet::new();
-        let mut invalid_utf8 = None;
+        let (mut hashes, mut chars, mut invalid_utf8) = (Hashes::of(self), CharSet::new(), None);
         let mut buffer = Vec::with_capacity(CHUNK);
         let mut done = 0; // bytes before the buffer
         loop {
             let kept = buffer.len();
             let n = reader.fill(&mut buffer, CHUNK)?;
-            hash.update(&buffer[kept..]);
-            let mut seen = 0;
-            for chunk in buffer.utf8_chunks() {
-                chunk.valid().chars().for_each(|c| chars.insert(c));
-                seen += chunk.valid().len();
-                let invalid = chunk.invalid();
-                let cut = std::str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
-                if cut && n > 0 && seen + invalid.len() == buffer.len() {
-                    break; // the rest of this character is in the next chunk
-                }
-                if !invalid.is_empty() {
-                    invalid_utf8 = invalid_utf8.or(Some(done + seen as u64));
-                }
-                seen += invalid.len();
-            }
+            // Each of the two takes about as long as reading does.
+            let (seen, ()) = rayon::join(
+                || chars.take(&buffer, n == 0, |at| invalid_utf8 = invalid_utf8.or(Some(done + at as u64))),
+                || hashes.update(done + kept as u64, &buffer[kept..]),
+            );
             done += seen as u64;
             buffer.drain(..seen);
+            progress(done);
             if n == 0 {
-                return Ok(TextScan { hash: hash.finish(), chars: chars.sorted(), invalid_utf8 });
+                let (hash, file_hashes) = hashes.finish();
+                return Ok(TextScan { hash, file_hashes, chars: chars.sorted(), invalid_utf8 });
             }
         }
     }
@@ -252,9 +257,73 @@ impl CharSet {
         self.bits[c as usize / 64] |= 1 << (c as usize % 64);
     }
 
+    /// Takes the characters of `bytes` in and says how many bytes that were: a character that goes on in what follows
+    /// is left, unless nothing `is_last`. `invalid` is told where bytes are no UTF-8.
+    fn take(&mut self, bytes: &[u8], is_last: bool, mut invalid: impl FnMut(usize)) -> usize {
+        let mut seen = 0;
+        while seen < bytes.len() {
+            let error = std::str::from_utf8(&bytes[seen..]).err();
+            let valid = error.map_or(bytes.len() - seen, |e| e.valid_up_to());
+            self.insert_all(std::str::from_utf8(&bytes[seen..seen + valid]).unwrap_or_default());
+            seen += valid;
+            match error.map(|e| e.error_len()) {
+                None => {}
+                Some(None) if !is_last => break,
+                Some(len) => {
+                    invalid(seen);
+                    seen += len.unwrap_or(bytes.len() - seen);
+                }
+            }
+        }
+        seen
+    }
+
+    fn insert_all(&mut self, text: &str) {
+        // Most text is ASCII, whose bytes need no decoding.
+        let mut seen = [false; 256];
+        text.bytes().for_each(|byte| seen[usize::from(byte)] = true);
+        (0..128u8).filter(|&byte| seen[usize::from(byte)]).for_each(|byte| self.insert(byte.into()));
+        if !text.is_ascii() {
+            text.chars().filter(|c| !c.is_ascii()).for_each(|c| self.insert(c));
+        }
+    }
+
     fn sorted(&self) -> Vec<char> {
         let has = |c: &char| self.bits[*c as usize / 64] >> (*c as usize % 64) & 1 == 1;
         ('\0'..=char::MAX).filter(has).collect()
+    }
+}
+
+/// Hashes of a text and of each of its files, made in one pass.
+struct Hashes {
+    whole: Xxh64,
+    /// Where each file ends, and its hash; none of a single file, whose hash is that of the whole.
+    files: Vec<(u64, Xxh64)>,
+}
+
+impl Hashes {
+    fn of(text: &Text) -> Self {
+        let several = if text.files.len() > 1 { &text.files[..] } else { &[] };
+        let files = several.iter().map(|file| (file.start + file.len, Xxh64::new())).collect();
+        Hashes { whole: Xxh64::new(), files }
+    }
+
+    fn update(&mut self, mut at: u64, mut bytes: &[u8]) {
+        self.whole.update(bytes);
+        for (end, hash) in &mut self.files {
+            let n = end.saturating_sub(at).min(bytes.len() as u64);
+            hash.update(&bytes[..n as usize]);
+            bytes = &bytes[n as usize..];
+            at += n;
+        }
+    }
+
+    fn finish(self) -> (u64, Vec<u64>) {
+        let whole = self.whole.finish();
+        match self.files.is_empty() {
+            true => (whole, vec![whole]),
+            false => (whole, self.files.iter().map(|(_, hash)| hash.finish()).collect()),
+        }
     }
 }
 
@@ -291,7 +360,10 @@ mod tests {
                 }
             }
         }
-        assert_eq!(text.scan().unwrap().hash, siskin_format::xxh64::xxh64(b"abcdefgh"));
+        let scan = text.scan().unwrap();
+        let hashes = [&b"abc"[..], b"", b"defg", b"h"].map(siskin_format::xxh64::xxh64);
+        assert_eq!(scan.hash, siskin_format::xxh64::xxh64(b"abcdefgh"));
+        assert_eq!(scan.file_hashes, hashes);
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Tokens as the loaders see them: a part of a store on disk or in memory.
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use siskin_format::MappedFile;
-
-use crate::error::{Error, Result};
+use super::shard::Shard;
+use crate::error::Result;
 
 /// A run of token ids. Cloning it copies no tokens.
 #[derive(Clone, Debug)]
@@ -16,19 +14,17 @@ pub struct Tokens {
 }
 
 #[derive(Debug)]
-pub(super) enum Store {
+enum Store {
     Memory(Vec<u32>),
-    Mapped(MappedTokens),
+    Shards(Shards),
 }
 
-/// Ids of two or four bytes, little-endian, in a mapped file.
+/// Shards one after the other.
 #[derive(Debug)]
-pub(super) struct MappedTokens {
-    pub(super) path: PathBuf,
-    pub(super) file: MappedFile,
-    pub(super) offset: usize, // of the first id, in bytes
-    pub(super) wide: bool,    // four bytes an id
-    pub(super) vocab_size: u32,
+struct Shards {
+    shards: Vec<Shard>,
+    /// First token of each.
+    starts: Vec<u64>,
 }
 
 impl Tokens {
@@ -38,8 +34,17 @@ impl Tokens {
         Tokens { store: Arc::new(Store::Memory(ids)), range }
     }
 
-    pub(super) fn new(store: Arc<Store>, range: Range<u64>) -> Tokens {
-        Tokens { store, range }
+    /// Tokens on disk.
+    pub(super) fn from_shards(shards: Vec<Shard>) -> Tokens {
+        let mut len = 0;
+        let starts = shards
+            .iter()
+            .map(|shard| {
+                len += shard.len();
+                len - shard.len()
+            })
+            .collect();
+        Tokens { store: Arc::new(Store::Shards(Shards { shards, starts })), range: 0..len }
     }
 
     /// How many there are.
@@ -61,45 +66,39 @@ impl Tokens {
     /// Fills `ids` with those from `at` on.
     ///
     /// # Errors
-    /// A token cache on disk that holds ids which its vocabulary does not have.
+    /// A token cache on disk that cannot be read, or holds ids which its vocabulary does not have.
     ///
     /// # Panics
     /// If the tokens end before `ids` is full.
     pub fn read(&self, at: u64, ids: &mut [u32]) -> Result<()> {
         let n = ids.len();
         assert!(at + n as u64 <= self.len(), "tokens {at} to {} of {}", at + n as u64, self.len());
-        let start = (self.range.start + at) as usize;
+        let start = self.range.start + at;
         match &*self.store {
             Store::Memory(all) => {
-                ids.copy_from_slice(&all[start..start + n]);
+                ids.copy_from_slice(&all[start as usize..start as usize + n]);
                 Ok(())
             }
-            Store::Mapped(mapped) => mapped.read(start, ids),
+            Store::Shards(shards) => shards.read(start, ids),
         }
     }
 }
 
-impl MappedTokens {
-    fn read(&self, start: usize, ids: &mut [u32]) -> Result<()> {
-        let width = if self.wide { 4 } else { 2 };
-        let from = self.offset + width * start;
-        let bytes = &self.file[from..from + width * ids.len()];
-        if self.wide {
-            for (id, b) in ids.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                *id = u32::from_le_bytes(*b);
+impl Shards {
+    fn read(&self, mut at: u64, mut ids: &mut [u32]) -> Result<()> {
+        // The last that begins there or before; empty ones before it begin there too.
+        let first = self.starts.partition_point(|&start| start <= at).saturating_sub(1);
+        for (shard, start) in self.shards[first..].iter().zip(&self.starts[first..]) {
+            let n = (start + shard.len() - at).min(ids.len() as u64);
+            let (here, rest) = ids.split_at_mut(n as usize);
+            if !here.is_empty() {
+                shard.read(at - start, here)?;
             }
-        } else {
-            for (id, b) in ids.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                *id = u16::from_le_bytes(*b).into();
+            if rest.is_empty() {
+                break;
             }
+            (at, ids) = (at + n, rest);
         }
-        match ids.iter().find(|&&id| id >= self.vocab_size) {
-            None => Ok(()),
-            Some(id) => Err(Error::Data(format!(
-                "{} holds token {id} of a vocabulary of {}: it is damaged, delete it and start again",
-                self.path.display(),
-                self.vocab_size
-            ))),
-        }
+        Ok(())
     }
 }

@@ -64,8 +64,15 @@ impl Windows {
     /// # Errors
     /// A damaged token cache.
     pub fn next_batch(&mut self, rows: usize, batch: &mut Batch) -> Result<()> {
-        let (tokens, seq_len) = (self.tokens.clone(), self.seq_len);
-        batch.fill(&tokens, seq_len, (0..rows).map(|_| self.next_start()), true)
+        batch.clear(self.seq_len);
+        batch.reset = true;
+        (0..rows).try_for_each(|_| self.push_next(batch))
+    }
+
+    /// Adds the next window to a batch.
+    pub(super) fn push_next(&mut self, batch: &mut Batch) -> Result<()> {
+        let start = self.next_start();
+        batch.push(&self.tokens, std::iter::once(start))
     }
 
     fn next_start(&mut self) -> u64 {
@@ -79,6 +86,11 @@ impl Windows {
         let window = self.epoch.order.at(self.cursor.position);
         self.cursor.position += 1;
         self.epoch.offset + window * self.seq_len as u64
+    }
+
+    /// Windows that were given since the beginning.
+    pub(super) fn given(&self) -> u64 {
+        self.cursor.epoch * self.n_windows + self.cursor.position
     }
 
     /// Where the loader stands.

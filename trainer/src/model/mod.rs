@@ -121,6 +121,14 @@ impl<T: Float> CarriedState<T> {
         }
     }
 
+    /// Forgets what some of `batch` sequences carry.
+    pub(crate) fn reset_some(&mut self, sequences: std::ops::Range<usize>, batch: usize) {
+        for values in self.blocks.iter_mut().flat_map(|cell| [&mut cell.h, &mut cell.c]) {
+            let width = values.len() / batch;
+            values[sequences.start * width..sequences.end * width].fill(T::ZERO);
+        }
+    }
+
     /// The state of the first `n` of `batch` sequences.
     pub(crate) fn first(&self, n: usize, batch: usize) -> Self {
         let cut = |x: &[T]| x[..x.len() / batch * n].to_vec();

@@ -9,6 +9,8 @@ pub mod model;
 pub mod presets;
 mod toml_file;
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::{Deserialize, Serialize};
@@ -159,6 +161,13 @@ pub struct Settings {
     /// Share of the text, at its end, held out for validation
     #[arg(long, help_heading = "Data")]
     pub val_fraction: Option<f64>,
+    /// Weights of the texts, one for each in their order, as in `--mix 3,1`: batches are drawn by weight, and each text holds out a part of
+    /// its own (default: the texts are one, in their order)
+    #[arg(long, value_delimiter = ',', value_name = "W,W,…", help_heading = "Data")]
+    pub mix: Option<Vec<f64>>,
+    /// Folder of token caches, which several runs may share (default: in the run folder)
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub cache: Option<PathBuf>,
     /// Update rule
     #[arg(long, value_parser = PossibleValuesParser::new(OPTIMIZERS), help_heading = "Gradient descent")]
     pub optimizer: Option<String>,
@@ -429,6 +438,8 @@ impl Settings {
             context,
             batch_size,
             val_fraction,
+            mix,
+            cache,
             optimizer,
             lr,
             weight_decay,

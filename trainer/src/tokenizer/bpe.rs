@@ -25,9 +25,9 @@ const MIN_FREQUENCY: u64 = 2;
 const MAX_TOKEN: usize = 64;
 
 /// The text to learn from: lines of the part of the text, or of pieces spread over it. Bytes that are not UTF-8 are
-/// left out.
-pub(super) fn sample(text: &Text, range: Range<u64>) -> Result<Vec<String>> {
-    sample_of(text, range, SAMPLE, N_PIECES)
+/// left out. `share` is what may be taken of the most that is learnt from.
+pub(super) fn sample(text: &Text, range: Range<u64>, share: f64) -> Result<Vec<String>> {
+    sample_of(text, range, ((SAMPLE as f64 * share) as u64).max(N_PIECES), N_PIECES)
 }
 
 fn sample_of(text: &Text, range: Range<u64>, size: u64, n_pieces: u64) -> Result<Vec<String>> {

@@ -63,13 +63,32 @@ pub fn train(
     kind: Kind,
     vocab_size: Option<usize>,
 ) -> Result<Vocab> {
+    train_mixed(text, scan, &[(train, 1.0)], kind, vocab_size)
+}
+
+/// As [`train`], where BPE learns from several parts of the text, each of which has the share of what is learnt from that stands beside it.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_mixed(
+    text: &Text,
+    scan: &TextScan,
+    parts: &[(Range<u64>, f64)],
+    kind: Kind,
+    vocab_size: Option<usize>,
+) -> Result<Vocab> {
     let kind = resolve(kind, scan, vocab_size)?;
     match kind {
         VocabKind::Byte => Ok(Vocab::bytes()),
         VocabKind::Char => chars(text, scan),
         _ => {
-            let size = vocab_size.unwrap_or_else(|| bpe_size(train.end - train.start, scan.chars.len()));
-            bpe::train(&bpe::sample(text, train)?, size)
+            let n_bytes = parts.iter().map(|(range, _)| range.end - range.start).sum();
+            let size = vocab_size.unwrap_or_else(|| bpe_size(n_bytes, scan.chars.len()));
+            let mut lines = Vec::new();
+            for (range, share) in parts {
+                lines.extend(bpe::sample(text, range.clone(), *share)?);
+            }
+            bpe::train(&lines, size)
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Batches for one update after the other, whatever the family and the kind of descent.
 
-use crate::data::{Batch, Cursor, Lanes, Sequential, Tokens, Windows};
-use crate::error::Result;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Batch, Cursor, LaneMix, Lanes, Sequential, Tokens, WindowMix, Windows};
+use crate::error::{Error, Result};
 use crate::model;
 use crate::ops::cross_entropy::IGNORE;
 
@@ -17,6 +21,16 @@ pub enum BatchSize {
     Windows(usize),
 }
 
+/// Where a feed stands in its text, or in each of several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// In its only text.
+    One(Cursor),
+    /// In each text of a mixture.
+    Several(Vec<Cursor>),
+}
+
 /// Gives the batches of a run.
 pub struct Feed {
     loader: Loader,
@@ -25,31 +39,41 @@ pub struct Feed {
     /// Batches per update, as far as the kind of descent decides.
     per_update: u64,
     batch: Batch,
+    /// Rows of the batch that begin a text.
+    fresh: Vec<Range<usize>>,
 }
 
 enum Loader {
     /// Random windows, each with a fresh state.
-    Windows(Windows),
+    Windows(WindowMix),
     /// Streams whose state is carried on.
-    Lanes(Lanes),
+    Lanes(LaneMix),
 }
 
 impl Feed {
-    /// Batches of `tokens`: streams for a purely recurrent model (`carries`), else windows.
+    /// Batches of texts, each of which has the share beside it (they add up to 1): streams for a purely recurrent model (`carries`), else
+    /// windows.
     ///
     /// # Errors
-    /// Fewer tokens than a batch needs.
-    pub fn new(tokens: Tokens, seq_len: usize, size: BatchSize, carries: bool, seed: u64) -> Result<Self> {
-        let n_tokens = tokens.len();
+    /// Fewer tokens than a batch needs; full-batch descent on several texts.
+    pub fn new(
+        texts: Vec<(Tokens, f64)>,
+        seq_len: usize,
+        size: BatchSize,
+        carries: bool,
+        seed: u64,
+    ) -> Result<Self> {
+        refuse_full_mixture(texts.len(), size)?;
+        let n_tokens: u64 = texts.iter().map(|(tokens, _)| tokens.len()).sum();
         let (loader, rows, per_update) = if carries {
             let most = (n_tokens.saturating_sub(1) / seq_len as u64).clamp(1, FULL_ROWS as u64) as usize;
             let rows = if let BatchSize::Windows(n) = size { n } else { most };
-            let lanes = Lanes::new(tokens, rows, seq_len, seed)?;
-            let pass = lanes.batches_per_epoch();
+            let lanes = LaneMix::new(texts, rows, seq_len, seed)?;
+            let pass = lanes.only().map_or(1, Lanes::batches_per_epoch);
             (Loader::Lanes(lanes), rows, if size == BatchSize::Full { pass } else { 1 })
         } else {
-            let windows = Windows::new(tokens, seq_len, seed, size != BatchSize::Full)?;
-            let pass = windows.windows_per_epoch();
+            let windows = WindowMix::new(texts, seq_len, seed, size != BatchSize::Full)?;
+            let pass = windows.only().map_or(1, Windows::windows_per_epoch);
             match size {
                 BatchSize::Windows(n) => (Loader::Windows(windows), n, 1),
                 BatchSize::Full => {
@@ -58,7 +82,7 @@ impl Feed {
                 }
             }
         };
-        Ok(Feed { loader, rows, seq_len, per_update, batch: Batch::new() })
+        Ok(Feed { loader, rows, seq_len, per_update, batch: Batch::new(), fresh: Vec::new() })
     }
 
     /// Windows of every batch.
@@ -71,31 +95,44 @@ impl Feed {
         self.per_update
     }
 
-    /// The next batch, and whether a recurrent model forgets its state before it.
+    /// The next batch, and the rows of it before which a recurrent model forgets its state.
     ///
     /// # Errors
     /// A damaged token cache.
-    pub fn next_batch(&mut self) -> Result<(model::Batch<'_>, bool)> {
+    pub fn next_batch(&mut self) -> Result<(model::Batch<'_>, &[Range<usize>])> {
         match &mut self.loader {
-            Loader::Lanes(lanes) => lanes.next_batch(&mut self.batch)?,
+            Loader::Lanes(lanes) => lanes.next_batch(&mut self.batch, &mut self.fresh)?,
             Loader::Windows(windows) => {
-                let left = windows.windows_per_epoch() - windows.cursor().position;
+                let left = windows.only().map_or(0, |w| w.windows_per_epoch() - w.cursor().position);
                 // In full-batch descent no window may count twice, so that the last batch of a pass may be short.
                 let whole = self.per_update == 1 || left == 0;
                 let rows = if whole { self.rows } else { self.rows.min(left as usize) };
                 windows.next_batch(rows, &mut self.batch)?;
+                self.fresh.clear();
+                self.fresh.push(0..self.rows);
             }
         }
         pad(&mut self.batch, self.rows, self.seq_len);
-        let reset = self.batch.reset || matches!(self.loader, Loader::Windows(_));
-        Ok((view(&self.batch), reset))
+        Ok((view(&self.batch), &self.fresh))
+    }
+
+    /// Lanes of each text, where streams are drawn from several.
+    pub fn lanes(&self) -> Option<Vec<usize>> {
+        match &self.loader {
+            Loader::Lanes(lanes) if lanes.only().is_none() => Some(lanes.lanes()),
+            _ => None,
+        }
     }
 
     /// Where the feed stands, for a checkpoint.
-    pub fn cursor(&self) -> Cursor {
-        match &self.loader {
-            Loader::Windows(windows) => windows.cursor(),
-            Loader::Lanes(lanes) => lanes.cursor(),
+    pub fn place(&self) -> Place {
+        let cursors = match &self.loader {
+            Loader::Windows(windows) => windows.cursors(),
+            Loader::Lanes(lanes) => lanes.cursors(),
+        };
+        match cursors[..] {
+            [only] => Place::One(only),
+            _ => Place::Several(cursors),
         }
     }
 
@@ -103,10 +140,14 @@ impl Feed {
     ///
     /// # Errors
     /// A place of another text.
-    pub fn seek(&mut self, cursor: Cursor) -> Result<()> {
+    pub fn seek(&mut self, place: &Place) -> Result<()> {
+        let cursors = match place {
+            Place::One(cursor) => std::slice::from_ref(cursor),
+            Place::Several(cursors) => cursors,
+        };
         match &mut self.loader {
-            Loader::Windows(windows) => windows.seek(cursor),
-            Loader::Lanes(lanes) => lanes.seek(cursor),
+            Loader::Windows(windows) => windows.seek(cursors),
+            Loader::Lanes(lanes) => lanes.seek(cursors),
         }
     }
 }
@@ -146,6 +187,19 @@ impl EvalFeed {
     }
 }
 
+/// Weights mean nothing where every window is taken.
+///
+/// # Errors
+/// Full-batch descent on several texts by weight.
+pub fn refuse_full_mixture(texts: usize, size: BatchSize) -> Result<()> {
+    if texts > 1 && size == BatchSize::Full {
+        let problem =
+            "cannot be with full-batch descent, which takes every window once: choose a batch-size".into();
+        return Err(Error::Setting { key: "mix", problem });
+    }
+    Ok(())
+}
+
 /// Fills a batch up to `rows` rows that count for nothing.
 fn pad(batch: &mut Batch, rows: usize, seq_len: usize) {
     batch.inputs.resize(rows * seq_len, 0);
@@ -165,6 +219,10 @@ mod tests {
         Tokens::from_vec((0..n).collect())
     }
 
+    fn texts(n: u32) -> Vec<(Tokens, f64)> {
+        vec![(tokens(n), 1.0)]
+    }
+
     /// Targets of one update, sorted.
     fn update(feed: &mut Feed) -> Vec<u32> {
         let mut seen = Vec::new();
@@ -178,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_full_batch_has_every_window_once_in_every_update() {
-        let mut feed = Feed::new(tokens(403), 4, BatchSize::Full, false, 1).unwrap();
+        let mut feed = Feed::new(texts(403), 4, BatchSize::Full, false, 1).unwrap();
         assert!(feed.per_update() > 1 && !100u64.is_multiple_of(feed.rows() as u64));
         let all: Vec<u32> = (1..=400).collect();
         assert_eq!(update(&mut feed), all);
@@ -202,13 +260,13 @@ mod tests {
     #[test]
     fn a_feed_goes_on_where_it_was() {
         for carries in [false, true] {
-            let make = || Feed::new(tokens(500), 8, BatchSize::Windows(3), carries, 7).unwrap();
+            let make = || Feed::new(texts(500), 8, BatchSize::Windows(3), carries, 7).unwrap();
             let mut one = make();
             for _ in 0..29 {
                 one.next_batch().unwrap();
             }
             let mut two = make();
-            two.seek(one.cursor()).unwrap();
+            two.seek(&one.place()).unwrap();
             for _ in 0..29 {
                 assert_eq!(one.next_batch().unwrap().0.targets, two.next_batch().unwrap().0.targets);
             }

@@ -138,15 +138,16 @@ fn advance(
 fn evaluate(run: &mut Run, progress: &Progress, log: &mut Log) -> Result<Option<StopReason>> {
     let step = run.trainer.steps();
     let most = run.settings.eval_tokens.unwrap_or(usize::MAX) as u64;
-    let Some(loss) = run.trainer.evaluate(most)? else { return Ok(None) };
-    let (val_loss, tokens) = (loss.mean(), loss.counted as u64);
+    let Some(found) = run.trainer.evaluate(most)? else { return Ok(None) };
+    let (val_loss, tokens) = (found.mean(), found.counted);
     if !val_loss.is_finite()
         && let Some(what) = run.trainer.damage()
     {
         return Err(Error::Diverged(format!("validation loss is {val_loss} after step {step}: {what}")));
     }
-    progress.note(&format!("step {step:>6}  validation loss {val_loss:.4}"));
-    log.write(&Line::Eval { step, val_loss, tokens });
+    let by_text = run.corpus.describe(&found);
+    progress.note(&format!("step {step:>6}  validation loss {val_loss:.4}{by_text}"));
+    log.write(&Line::Eval { step, val_loss, tokens, by_text: &found.by_text });
     Ok(run.trainer.observe_validation(val_loss))
 }
 

@@ -33,6 +33,9 @@ pub enum Line<'a> {
         val_loss: f64,
         /// Tokens measured.
         tokens: u64,
+        /// Loss on each text of a mixture.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        by_text: &'a [f64],
     },
     /// A sample.
     Sample {
@@ -133,7 +136,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut log = Log::open(dir.path(), 0).unwrap();
         for step in 1..=4 {
-            log.write(&Line::Eval { step, val_loss: 1.5, tokens: 10 });
+            log.write(&Line::Eval { step, val_loss: 1.5, tokens: 10, by_text: &[] });
         }
         drop(log);
         let path = dir.path().join("log.jsonl");

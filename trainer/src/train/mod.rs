@@ -1,6 +1,7 @@
 //! Training runs: from settings and texts to a trained model.
 
 pub mod budget;
+pub mod corpus;
 pub mod descent;
 pub mod feed;
 pub mod fit;

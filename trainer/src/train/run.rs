@@ -4,25 +4,22 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use siskin_format::receipt::Source;
 use siskin_format::{DType, ModelConfig, Vocab};
 
 use super::budget;
-use super::feed::BatchSize;
+use super::corpus::{Corpus, Scanned};
+use super::feed::{self, BatchSize};
 use super::quantized::QatConfig;
-use super::trainer::{Numbers, Trainer, TrainerConfig, TrainerState};
+use super::trainer::{FINAL_TOKENS, Numbers, Trainer, TrainerConfig, TrainerState};
 use crate::checkpoint::{Checkpoint, Loaded, RunDir};
-use crate::data::{Dataset, Split, Text, TextScan};
 use crate::error::{Error, Result};
 use crate::params::ParamStore;
+use crate::progress::thousands;
 use crate::settings::descent::DescentConfig;
 use crate::settings::model::model_config;
 use crate::settings::presets::{DEFAULT_MINUTES, TextFacts, fill};
-use crate::settings::{Settings, TOKENIZERS, choice};
-use crate::tokenizer::{self, Kind};
+use crate::settings::{Settings, choice};
 
-/// Name of the token cache in a run folder.
-const CACHE: &str = "tokens.cache";
 /// How long the speed is measured before a budget in minutes becomes a number of steps.
 const CALIBRATION: Duration = Duration::from_millis(1500);
 
@@ -53,8 +50,8 @@ pub struct Run {
     pub trainer: Trainer,
     /// Its tokenizer.
     pub vocab: Vocab,
-    /// The text.
-    pub data: Dataset,
+    /// The texts.
+    pub corpus: Corpus,
     /// What was said, filled in.
     pub settings: Settings,
     /// Updates of the whole run.
@@ -66,7 +63,6 @@ pub struct Run {
     /// Why the newest state could not be saved, if so.
     pub unsaved: Option<String>,
     texts: Vec<PathBuf>,
-    text_hash: u64,
 }
 
 /// Tells a person what is being prepared.
@@ -84,14 +80,33 @@ impl Run {
         export: &Path,
         note: Notes<'_>,
     ) -> Result<Self> {
+        Run::start_watched(said, texts, dir, export, note, false)
+    }
+
+    /// As [`Run::start`]; `bars` are shown while long texts are read.
+    ///
+    /// # Errors
+    /// As [`Run::start`].
+    pub fn start_watched(
+        said: &Settings,
+        texts: &[PathBuf],
+        dir: &Path,
+        export: &Path,
+        note: Notes<'_>,
+        bars: bool,
+    ) -> Result<Self> {
         let started = Instant::now();
         let threads = said.threads.unwrap_or_else(cores);
         // Everything that can be wrong with the settings is said before the text is read.
-        let guess = fill(said, &TextFacts { threads })?;
-        model_config(&guess, 256)?;
-        DescentConfig::new(&guess)?;
-        batch_size(&guess)?;
-        let text = Text::open(texts)?;
+        let mut settings = fill(said, &TextFacts { threads })?;
+        model_config(&settings, 256)?;
+        DescentConfig::new(&settings)?;
+        let batch_size = batch_size(&settings)?;
+        if let Some(weights) = &settings.mix {
+            crate::data::shares(weights, texts.len())?;
+            feed::refuse_full_mixture(texts.len(), batch_size)?;
+        }
+        crate::data::Text::open(texts)?;
         let dir = RunDir::lock(dir)?;
         if dir.load_latest()?.is_some() {
             let path = dir.path().display();
@@ -100,37 +115,40 @@ impl Run {
             )));
         }
         let texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
-        let scan = text.scan()?;
-        let settings = guess;
-        let kind = choice("tokenizer", settings.tokenizer.as_deref().unwrap_or("auto"), TOKENIZERS)?;
-        let kind = Kind::parse(kind).expect("the spellings of the settings are those of the kinds");
-        let split = split(&text, &settings)?;
-        let vocab = tokenizer::train(&text, &scan, split.train, kind, settings.vocab_size)?;
-        let data = dataset(&text, &scan, &settings, &vocab, dir.path())?;
-        note(&format!(
-            "{}: {} bytes, {} characters; {} tokens to train on, {} held out; vocabulary {}",
-            text.name(),
-            crate::progress::thousands(text.len() as f64),
-            scan.chars.len(),
-            crate::progress::thousands(data.train.len() as f64),
-            crate::progress::thousands(data.val.len() as f64),
-            vocab.len(),
-        ));
+        settings.cache = settings.cache.as_deref().map(absolute).transpose()?;
+        let (vocab, corpus, line) = on_threads(threads, || {
+            let scanned = Scanned::new(&texts, &settings, bars)?;
+            let vocab = scanned.vocab(&settings)?;
+            let mut line = format!(
+                "{}: {} bytes, {} characters",
+                scanned.whole.name(),
+                thousands(scanned.whole.len() as f64),
+                scanned.scan.chars.len()
+            );
+            let corpus = scanned.tokenized(&vocab, &settings, dir.path(), bars)?;
+            let (train, val) = corpus.n_tokens();
+            let [train, val] = [train, val].map(|n| thousands(n as f64));
+            line += &format!("; {train} tokens to train on, {val} held out; vocabulary {}", vocab.len());
+            Ok((vocab, corpus, line))
+        })?;
+        note(&line);
         let config = trainer_config(&settings, vocab.len())?;
-        let trainer = Trainer::new(config.clone(), data.train.clone(), data.val.clone())?;
+        let trainer = Trainer::mixed(config.clone(), corpus.texts.clone())?;
+        if settings.mix.is_some() {
+            note(&mixture(&corpus, trainer.lanes().as_deref()));
+        }
         let export = export.to_path_buf();
         let mut run = Run {
             dir,
             trainer,
             vocab,
-            data,
+            corpus,
             settings,
             total: 0,
             export,
             export_best: false,
             unsaved: None,
             texts,
-            text_hash: scan.hash,
         };
         run.total = match run.settings.steps {
             Some(steps) => steps,
@@ -147,6 +165,14 @@ impl Run {
     /// # Errors
     /// No run there, or one whose text has changed.
     pub fn resume(dir: &Path, threads: Option<usize>) -> Result<Self> {
+        Run::resume_watched(dir, threads, false)
+    }
+
+    /// As [`Run::resume`]; `bars` are shown while long texts are read.
+    ///
+    /// # Errors
+    /// As [`Run::resume`].
+    pub fn resume_watched(dir: &Path, threads: Option<usize>, bars: bool) -> Result<Self> {
         if !dir.is_dir() {
             return Err(Error::Run(format!("{} is not a folder: give the folder of a run", dir.display())));
         }
@@ -161,27 +187,24 @@ impl Run {
             meta.settings.threads = threads;
         }
         let vocab = vocab_of(&checkpoint)?;
-        let text = Text::open(&meta.texts)?;
-        let scan = text.scan()?;
-        if scan.hash != meta.text_hash {
-            return Err(changed(&text));
-        }
-        let data = dataset(&text, &scan, &meta.settings, &vocab, dir.path())?;
+        let corpus = on_threads(meta.settings.threads.unwrap_or_else(cores), || {
+            let scanned = Scanned::unchanged(&meta.texts, meta.text_hash, &meta.settings, bars)?;
+            scanned.tokenized(&vocab, &meta.settings, dir.path(), bars)
+        })?;
         let config = trainer_config(&meta.settings, vocab.len())?;
-        let mut trainer = Trainer::new(config, data.train.clone(), data.val.clone())?;
+        let mut trainer = Trainer::mixed(config, corpus.texts.clone())?;
         restore(&mut trainer, meta.trainer, &checkpoint)?;
         Ok(Run {
             dir,
             trainer,
             vocab,
-            data,
+            corpus,
             settings: meta.settings,
             total: meta.total,
             export: meta.export,
             export_best: meta.export_best,
             unsaved: None,
             texts: meta.texts,
-            text_hash: meta.text_hash,
         })
     }
 
@@ -198,7 +221,7 @@ impl Run {
         let meta = Meta {
             settings: self.settings.clone(),
             texts: self.texts.clone(),
-            text_hash: self.text_hash,
+            text_hash: self.corpus.hash,
             export: self.export.clone(),
             total: self.total,
             export_best: self.export_best,
@@ -227,7 +250,7 @@ impl Run {
             }
             None => {
                 let config = self.trainer.config().clone();
-                self.trainer = Trainer::new(config, self.data.train.clone(), self.data.val.clone())?;
+                self.trainer = Trainer::mixed(config, self.corpus.texts.clone())?;
             }
         }
         Ok(self.trainer.steps())
@@ -245,7 +268,7 @@ impl Run {
             let problem = format!("is {minutes}, expected a positive number");
             return Err(Error::Setting { key: "minutes", problem });
         }
-        let mut trial = Trainer::new(config, self.data.train.clone(), self.data.val.clone())?;
+        let mut trial = Trainer::mixed(config, self.corpus.texts.clone())?;
         let limit = CALIBRATION.min(Duration::from_secs_f64((minutes * 60.0).min(1e6) * 0.05));
         trial.step(1_000_000)?; // buffers are allocated here
         let (begin, mut steps) = (Instant::now(), 0);
@@ -258,8 +281,8 @@ impl Run {
         let eval_tokens = self.settings.eval_tokens.unwrap_or(0) as u64;
         trial.evaluate(eval_tokens)?;
         let eval = begin.elapsed();
-        let whole = eval
-            .mul_f64(self.data.val.len() as f64 / eval_tokens.clamp(1, self.data.val.len().max(1)) as f64);
+        let n_val = self.corpus.n_tokens().1.min(FINAL_TOKENS);
+        let whole = eval.mul_f64(n_val as f64 / eval_tokens.clamp(1, n_val.max(1)) as f64);
         let every = |setting: Option<u64>| setting.unwrap_or(0);
         let pauses = [
             (every(self.settings.eval_every), eval),
@@ -324,42 +347,34 @@ fn batch_size(s: &Settings) -> Result<BatchSize> {
     }
 }
 
-fn split(text: &Text, s: &Settings) -> Result<Split> {
-    text.split(s.val_fraction.unwrap_or(0.1))
-}
-
-fn dataset(text: &Text, scan: &TextScan, s: &Settings, vocab: &Vocab, dir: &Path) -> Result<Dataset> {
-    Dataset::prepare(text, scan, &split(text, s)?, vocab, &dir.join(CACHE), |_| ())
-}
-
-/// The texts of a receipt.
-///
-/// # Errors
-/// A text that is gone.
-pub fn sources_of(texts: &[PathBuf]) -> Result<Vec<Source>> {
-    let source = |path: &PathBuf| {
-        let text = Text::open(std::slice::from_ref(path))?;
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Source { name, bytes: text.len(), hash: text.scan()?.hash })
-    };
-    texts.iter().map(source).collect()
-}
-
-/// The held-out part of a run's texts, bytes.
+/// The texts of a run, which must be those that it began with.
 ///
 /// # Errors
 /// A text that is gone or has changed.
-pub fn validation_text(meta: &Meta) -> Result<Vec<u8>> {
-    let text = Text::open(&meta.texts)?;
-    if text.scan()?.hash != meta.text_hash {
-        return Err(changed(&text));
-    }
-    text.read(split(&text, &meta.settings)?.val)
+pub fn texts_of(meta: &Meta, bars: bool) -> Result<Scanned> {
+    Scanned::unchanged(&meta.texts, meta.text_hash, &meta.settings, bars)
 }
 
-fn changed(text: &Text) -> Error {
-    let name = text.name();
-    Error::Data(format!("{name} has changed since the run began: bring the old text back, or train anew"))
+/// What a mixture comes to, as one line.
+fn mixture(corpus: &Corpus, lanes: Option<&[usize]>) -> String {
+    let each = corpus.names.iter().zip(&corpus.texts).enumerate().map(|(i, (name, text))| {
+        let percent = 100.0 * text.share;
+        match lanes {
+            Some(lanes) => {
+                format!("{name} {percent:.1} % by {} lanes of {}", lanes[i], lanes.iter().sum::<usize>())
+            }
+            None => format!("{name} {percent:.1} %"),
+        }
+    });
+    format!("mixture: {}", each.collect::<Vec<_>>().join(", "))
+}
+
+/// Runs `work` on so many threads.
+fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.clamp(1, 1024)).build().map_err(|e| {
+        Error::Setting { key: "threads", problem: format!("{threads} threads cannot be started: {e}") }
+    })?;
+    pool.install(work)
 }
 
 /// The weights of a checkpoint as a file holds them: averaged or best where the run says so, batch norms folded.

@@ -6,9 +6,9 @@ mod recovery;
 use siskin_format::ModelConfig;
 
 use super::descent::{Descent, DescentState, Update};
-use super::feed::{BatchSize, EvalFeed, Feed};
+use super::feed::{BatchSize, EvalFeed, Feed, Place};
 use super::quantized::{QatConfig, Quantized};
-use crate::data::{Cursor, Tokens};
+use crate::data::Tokens;
 use crate::error::{Error, Result};
 use crate::model::{Model, Noise};
 use crate::observe::Observation;
@@ -55,7 +55,7 @@ pub struct Trainer {
     descent: Descent,
     accumulator: Option<Accumulator>,
     feed: Feed,
-    val: Tokens,
+    texts: Vec<TrainingText>,
     /// Weights and then running statistics of the best evaluation; empty before the first.
     best: Vec<f32>,
     step: u64,
@@ -63,6 +63,37 @@ pub struct Trainer {
     /// Of the update that is being made, if it is observed.
     observation: Option<Observation>,
 }
+
+/// A text to train on, or one of a mixture.
+#[derive(Clone, Debug)]
+pub struct TrainingText {
+    /// Its share of every batch; the shares of all texts add up to 1.
+    pub share: f64,
+    /// The part to train on.
+    pub train: Tokens,
+    /// The part held out for validation; may be empty.
+    pub val: Tokens,
+}
+
+/// The loss on what is held out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    mean: f64,
+    /// Targets that counted.
+    pub counted: u64,
+    /// Mean loss on each text of a mixture, nats per token, NaN where nothing is held out; empty for a single text.
+    pub by_text: Vec<f64>,
+}
+
+impl Evaluation {
+    /// Mean loss per token, nats; of a mixture, the mean of its texts' by their shares.
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+}
+
+/// Held-out tokens that are measured when a run ends, at most: enough for three digits, and a minute instead of hours for long texts.
+pub const FINAL_TOKENS: u64 = 1 << 20;
 
 /// What one update learnt.
 #[derive(Clone, Debug)]
@@ -84,7 +115,7 @@ pub struct TrainerState {
     pub step: u64,
     /// Tokens so far.
     pub tokens_seen: u64,
-    cursor: Cursor,
+    cursor: Place,
     descent: DescentState,
 }
 
@@ -110,7 +141,19 @@ impl Trainer {
     /// # Errors
     /// Settings that cannot work together, or too little text.
     pub fn new(config: TrainerConfig, train: Tokens, val: Tokens) -> Result<Self> {
+        Trainer::mixed(config, vec![TrainingText { share: 1.0, train, val }])
+    }
+
+    /// A model at its initialisation, for a mixture of texts whose shares add up to 1.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    ///
+    /// # Panics
+    /// If there is no text.
+    pub fn mixed(config: TrainerConfig, texts: Vec<TrainingText>) -> Result<Self> {
         let model = Model::new(&config.model)?.recomputing(config.recompute);
+        let train = texts.iter().map(|text| (text.train.clone(), text.share)).collect();
         let feed = Feed::new(train, config.seq_len, config.batch_size, carries(&config.model), config.seed)?;
         let rows = feed.rows();
         let recurrent = config.model.blocks.iter().any(|block| block.recurrent().is_some());
@@ -135,7 +178,7 @@ impl Trainer {
             descent,
             accumulator,
             feed,
-            val,
+            texts,
             best: Vec::new(),
             step: 0,
             tokens_seen: 0,
@@ -259,27 +302,55 @@ impl Trainer {
             step: self.step.wrapping_add(part << 40),
             part: 0,
         };
-        let (batch, reset) = self.feed.next_batch()?;
-        if reset {
-            self.runner.reset_state();
-        }
+        let (batch, fresh) = self.feed.next_batch()?;
+        fresh.iter().for_each(|windows| self.runner.reset_windows(windows.clone()));
         if let Some(observation) = self.observation.as_mut().filter(|_| part == 0) {
             observation.passed(self.runner.observe(&self.model, &self.store, batch));
         }
         Ok(self.runner.step(&self.model, &mut self.store, batch, noise))
     }
 
-    /// Loss on the first `most` validation tokens, of the averaged weights where there are any. `None` when nothing
-    /// is held out.
+    /// Loss on the first `most` validation tokens, of the averaged weights where there are any; of a mixture, each text gives its share of
+    /// them. `None` when nothing is held out.
     ///
     /// # Errors
     /// A damaged token cache.
-    pub fn evaluate(&mut self, most: u64) -> Result<Option<Loss>> {
-        if self.val.len() < 2 {
+    pub fn evaluate(&mut self, most: u64) -> Result<Option<Evaluation>> {
+        self.descent.swap_average(&mut self.store.values);
+        let found = self.validate(most);
+        self.descent.swap_average(&mut self.store.values);
+        found
+    }
+
+    /// Held-out tokens of which [`Trainer::evaluate`] would measure the first `most`.
+    pub fn held_out(&self) -> u64 {
+        self.texts.iter().map(|text| text.val.len()).sum()
+    }
+
+    /// Loss of the values in the store on the first `most` validation tokens.
+    fn validate(&mut self, most: u64) -> Result<Option<Evaluation>> {
+        let several = self.texts.len() > 1;
+        let (mut by_text, mut counted) = (Vec::new(), 0);
+        let (mut sum, mut shares) = (0.0, 0.0);
+        for TrainingText { share, val, .. } in self.texts.clone() {
+            if val.len() < 2 {
+                by_text.push(f64::NAN);
+                continue;
+            }
+            let most = if several { (most as f64 * share).ceil() as u64 } else { most };
+            let loss = self.sum_of(val.first(most.max(2)))?;
+            let mean = loss.mean();
+            by_text.push(mean);
+            counted += loss.counted as u64;
+            (sum, shares) = (sum + share * mean, shares + share);
+        }
+        if counted == 0 {
             return Ok(None);
         }
-        let val = self.val.first(most.max(2));
-        self.evaluate_on(val).map(Some)
+        if !several {
+            return Ok(Some(Evaluation { mean: by_text[0], counted, by_text: Vec::new() }));
+        }
+        Ok(Some(Evaluation { mean: sum / shares, counted, by_text }))
     }
 
     /// Loss on `tokens`, of the averaged weights where there are any.
@@ -336,20 +407,20 @@ impl Trainer {
         stop
     }
 
-    /// The weights of the best evaluation as a file holds them, and their loss on the whole validation part; `None`
+    /// The weights of the best evaluation as a file holds them, and their loss on the first `most` validation tokens; `None`
     /// before the first evaluation.
     ///
     /// # Errors
     /// A damaged token cache.
-    pub fn best_weights(&mut self) -> Result<Option<(Vec<f32>, Loss)>> {
+    pub fn best_weights(&mut self, most: u64) -> Result<Option<(Vec<f32>, Evaluation)>> {
         if self.best.is_empty() {
             return Ok(None);
         }
         self.swap_best();
         let weights = self.store.folded(f64::from(self.config.model.norm_eps));
-        let loss = self.sum_of(self.val.clone());
+        let found = self.validate(most);
         self.swap_best();
-        Ok(Some((weights, loss?)))
+        Ok(found?.map(|found| (weights, found)))
     }
 
     fn swap_best(&mut self) {
@@ -378,6 +449,11 @@ impl Trainer {
         self.tokens_seen
     }
 
+    /// Lanes of each text, where a recurrent model reads several.
+    pub fn lanes(&self) -> Option<Vec<usize>> {
+        self.feed.lanes()
+    }
+
     /// Number of parameters.
     pub fn n_params(&self) -> usize {
         self.store.values.len()
@@ -394,7 +470,7 @@ impl Trainer {
         let state = TrainerState {
             step: self.step,
             tokens_seen: self.tokens_seen,
-            cursor: self.feed.cursor(),
+            cursor: self.feed.place(),
             descent,
         };
         let numbers = Numbers {
@@ -426,7 +502,7 @@ impl Trainer {
         }
         self.best = numbers.best.to_vec();
         self.descent.restore(state.descent, numbers.optimizer, numbers.average)?;
-        self.feed.seek(state.cursor)?;
+        self.feed.seek(&state.cursor)?;
         self.step = state.step;
         self.tokens_seen = state.tokens_seen;
         Ok(())

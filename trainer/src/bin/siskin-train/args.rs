@@ -50,7 +50,7 @@ pub enum Command {
 /// `train`.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Texts, UTF-8, of any size
+    /// Texts, UTF-8, of any size; several are one text, or with --mix a mixture by weight
     #[arg(required = true)]
     pub texts: Vec<PathBuf>,
     /// Settings file (TOML); flags win over it
@@ -94,6 +94,9 @@ pub struct EvalArgs {
     /// Text to measure on (default: the run's own validation part)
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
+    /// Tokens to measure at most, from the beginning; 0 is all
+    #[arg(long, value_name = "N", default_value_t = siskin_trainer::train::trainer::FINAL_TOKENS)]
+    pub tokens: u64,
     /// Cores to use
     #[arg(long)]
     pub threads: Option<usize>,

@@ -8,7 +8,7 @@ use siskin_format::schema::{Role, TensorSpec, schema};
 use siskin_trainer::Result;
 use siskin_trainer::data::Tokens;
 use siskin_trainer::ops::gemm::{View, ViewMut, gemm};
-use siskin_trainer::progress::thousands;
+use siskin_trainer::progress::{peak_memory, thousands};
 use siskin_trainer::rng::Rng;
 use siskin_trainer::settings::presets::{TextFacts, fill};
 use siskin_trainer::settings::{Settings, read_toml};
@@ -181,12 +181,4 @@ fn nanogpt() -> Settings {
         batch_size: Some("12".into()),
         ..Default::default()
     }
-}
-
-/// Most resident memory of this process so far, bytes, where the system tells.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -3,18 +3,17 @@
 use siskin_format::receipt::{Origin, Receipt, Training};
 use siskin_format::{DType, Vocab};
 use siskin_trainer::checkpoint::Checkpoint;
-use siskin_trainer::export::Trained;
+use siskin_trainer::export::{MAX_MEASURED, Trained};
 use siskin_trainer::params::ParamStore;
 use siskin_trainer::progress::thousands;
 use siskin_trainer::report::outcome::Outcome;
 use siskin_trainer::settings::model::model_config;
 use siskin_trainer::settings::presets::{TextFacts, fill};
 use siskin_trainer::settings::read_toml;
-use siskin_trainer::train::run::{Meta, exported_weights, sources_of, trainer_config, vocab_of};
+use siskin_trainer::train::run::{Meta, exported_weights, texts_of, trainer_config, vocab_of};
 use siskin_trainer::{Result, tokenizer};
 
 use crate::args::{ExportArgs, InitArgs};
-use crate::measure::held_out;
 
 pub fn export(args: ExportArgs) -> Result<()> {
     let loaded = Checkpoint::load_latest(&args.run)?;
@@ -25,10 +24,11 @@ pub fn export(args: ExportArgs) -> Result<()> {
     let weights = exported_weights(&meta, &config.model, &checkpoint)?;
     let trained = Trained { config: &config.model, vocab: &vocab, weights: &weights };
     let dtype = DType::from_name(&args.dtype).expect("clap checked the spelling");
+    let texts = texts_of(&meta, true)?;
     let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
     let receipt = Receipt {
         producer: Some(format!("siskin-train {}", env!("CARGO_PKG_VERSION"))),
-        sources: sources_of(&meta.texts)?,
+        sources: texts.sources(),
         training: Some(Training {
             steps: meta.trainer.step,
             tokens: meta.trainer.tokens_seen,
@@ -42,7 +42,7 @@ pub fn export(args: ExportArgs) -> Result<()> {
         ..Receipt::default()
     };
     let threads = args.threads.unwrap_or(config.threads);
-    let val = held_out(&meta, &vocab)?;
+    let val = texts.held_out(&vocab, MAX_MEASURED)?;
     let exported = trained.export(&args.output, dtype, receipt, ("validation part", &val), threads)?;
     let file = args.output.display();
     crate::train::tell(&args.run, &Outcome::exported(&args.output, dtype, &exported));

@@ -2,7 +2,7 @@
 
 use siskin_trainer::Result;
 use siskin_trainer::data::Text;
-use siskin_trainer::progress::thousands;
+use siskin_trainer::progress::{Reading, thousands};
 use siskin_trainer::tokenizer::{self, Kind};
 
 use crate::args::TokenizerArgs;
@@ -12,7 +12,9 @@ const SHOWN: u64 = 400;
 
 pub fn tokenizer(args: TokenizerArgs) -> Result<()> {
     let text = Text::open(&args.texts)?;
-    let scan = text.scan()?;
+    let mut reading = Reading::new("reading", text.len(), !args.json);
+    let scan = text.scan_watched(&mut |done| reading.at(done))?;
+    reading.finish();
     let kind = Kind::parse(&args.tokenizer).expect("clap checked the spelling");
     let vocab = tokenizer::train(&text, &scan, 0..text.len(), kind, args.vocab_size)?;
     let bytes = text.read(0..text.len().min(SHOWN * 1000))?;

@@ -6,13 +6,14 @@ use std::time::Instant;
 use siskin_format::DType;
 use siskin_format::receipt::{Origin, Receipt, Training};
 use siskin_format::xxh64::xxh64;
-use siskin_trainer::export::{Exported, Trained};
-use siskin_trainer::progress::{Progress, clock, thousands};
+use siskin_trainer::export::{Exported, MAX_MEASURED, Trained};
+use siskin_trainer::progress::{Progress, clock, peak_memory, thousands};
 use siskin_trainer::report::outcome::{self, Outcome};
 use siskin_trainer::settings::read_toml;
 use siskin_trainer::train::fit::{Ending, fit};
-use siskin_trainer::train::run::{Run, sources_of};
+use siskin_trainer::train::run::Run;
 use siskin_trainer::train::run_dir;
+use siskin_trainer::train::trainer::FINAL_TOKENS;
 use siskin_trainer::verify::{Measured, SampleOptions};
 use siskin_trainer::{Error, Result, report};
 
@@ -30,13 +31,14 @@ pub fn train(args: TrainArgs) -> Result<()> {
     let dir = args.out.unwrap_or(fresh_dir);
     let export = args.export.unwrap_or(fresh_export);
     let started = Instant::now();
-    let run = Run::start(&said, &args.texts, &dir, &export, &|line| note(args.quiet, line))?;
+    let tell = |line: &str| note(args.quiet, line);
+    let run = Run::start_watched(&said, &args.texts, &dir, &export, &tell, !args.quiet)?;
     go_on(run, args.quiet, started)
 }
 
 pub fn resume(args: ResumeArgs) -> Result<()> {
     let started = Instant::now();
-    let mut run = Run::resume(&args.run, args.threads)?;
+    let mut run = Run::resume_watched(&args.run, args.threads, !args.quiet)?;
     if let Some(export) = args.export {
         run.export = export;
     }
@@ -76,11 +78,13 @@ fn go_on(mut run: Run, quiet: bool, started: Instant) -> Result<()> {
     note(
         quiet,
         &format!(
-            "trained {} steps, {} tokens, in {} ({} tok/s)",
+            "trained {} steps, {} tokens, in {} ({} tok/s{})",
             thousands(run.trainer.steps() as f64),
             thousands(run.trainer.tokens_seen() as f64),
             clock(started.elapsed().as_secs_f64()),
             thousands(progress.tokens_per_second()),
+            peak_memory()
+                .map_or(String::new(), |b| format!(", peak memory {} MB", thousands(b as f64 / 1e6))),
         ),
     );
     let trained = Outcome::Trained {
@@ -106,8 +110,8 @@ fn finish(run: &mut Run, quiet: bool) -> Result<()> {
     let trained = Trained { config: &run.trainer.config().model, vocab: &run.vocab, weights: &weights };
     let dtype = run.settings.dtype.as_deref().and_then(DType::from_name).unwrap_or(DType::Q8);
     let receipt = receipt_of(run, &weights)?;
-    let exported =
-        trained.export(&run.export, dtype, receipt, ("validation part", &run.data.val), threads)?;
+    let held_out = run.corpus.held_out(MAX_MEASURED)?;
+    let exported = trained.export(&run.export, dtype, receipt, ("validation part", &held_out), threads)?;
     tell(run.dir.path(), &Outcome::exported(&run.export, dtype, &exported));
     let file = run.export.display();
     println!("exported {file}: {dtype}, {} bytes", thousands(exported.bytes as f64));
@@ -135,17 +139,24 @@ fn unsaved(run: &Run) -> Error {
     ))
 }
 
-/// The weights of the best evaluation if they still do better on the whole validation part, else the last ones.
+/// The weights of the best evaluation if they still do better on the whole validation part (of a long one, its beginning), else the last ones.
 fn choose_weights(run: &mut Run, quiet: bool) -> Result<Vec<f32>> {
     let last = run.trainer.weights();
-    let Some(loss) = run.trainer.evaluate(u64::MAX)? else { return Ok(last) };
-    let (loss, step) = (loss.mean(), run.trainer.steps());
-    note(
-        quiet,
-        &format!("validation loss {loss:.4} after step {step} (the whole held-out part, by the trainer)"),
-    );
+    let Some(found) = run.trainer.evaluate(FINAL_TOKENS)? else { return Ok(last) };
+    let (loss, step, by_text) = (found.mean(), run.trainer.steps(), run.corpus.describe(&found));
+    let of = match run.trainer.held_out() {
+        n if n > FINAL_TOKENS => {
+            format!(
+                "the first {} of {} held-out tokens",
+                thousands(found.counted as f64),
+                thousands(n as f64)
+            )
+        }
+        _ => "the whole held-out part".to_string(),
+    };
+    note(quiet, &format!("validation loss {loss:.4}{by_text} after step {step} ({of}, by the trainer)"));
     let wanted = run.settings.keep_best == Some(true) && !run.trainer.config().descent.optim.maximize;
-    let best = if wanted { run.trainer.best_weights()? } else { None };
+    let best = if wanted { run.trainer.best_weights(FINAL_TOKENS)? } else { None };
     run.export_best = best.as_ref().is_some_and(|(_, best)| best.mean() < loss);
     match best {
         Some((weights, best)) if run.export_best => {
@@ -167,7 +178,7 @@ fn receipt_of(run: &Run, weights: &[f32]) -> Result<Receipt> {
     let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
     Ok(Receipt {
         producer: Some(format!("siskin-train {}", env!("CARGO_PKG_VERSION"))),
-        sources: sources_of(run.texts())?,
+        sources: run.corpus.sources.clone(),
         training: Some(Training {
             steps: run.trainer.steps(),
             tokens: run.trainer.tokens_seen(),

@@ -1,0 +1,216 @@
+//! The texts of a run: one, or a mixture by weight.
+//!
+//! Without weights all files are one text, in their order, whose end is held out. With weights (`--mix`) each file is a text of its
+//! own: it holds out its own end, and every batch takes its share of it. The vocabulary is one in any case.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use siskin_format::Vocab;
+use siskin_format::receipt::Source;
+
+use super::trainer::{Evaluation, TrainingText};
+use crate::data::{self, Cache, Dataset, Event, Split, Text, TextScan, Tokens, shares};
+use crate::error::{Error, Result};
+use crate::progress::Reading;
+use crate::settings::{Settings, TOKENIZERS, choice};
+use crate::tokenizer::{self, Kind};
+
+/// Name of the folder of token caches in a run folder.
+const CACHE: &str = "tokens";
+
+/// The texts of a run as they lie on the disk, looked through once.
+pub struct Scanned {
+    /// All files, as one text.
+    pub whole: Text,
+    /// What was found in it.
+    pub scan: TextScan,
+    parts: Vec<Part>,
+}
+
+/// One text of a run.
+struct Part {
+    name: String,
+    text: Text,
+    hash: u64,
+    split: Split,
+    /// Where it begins in the whole.
+    start: u64,
+    share: f64,
+}
+
+impl Scanned {
+    /// Reads the files once; a bar is `shown` if that takes long.
+    ///
+    /// # Errors
+    /// Files that cannot be read or are too short; weights that do not fit them.
+    pub fn new(paths: &[PathBuf], settings: &Settings, shown: bool) -> Result<Self> {
+        let shares = settings.mix.as_ref().map(|weights| shares(weights, paths.len())).transpose()?;
+        let whole = Text::open(paths)?;
+        let mut reading = Reading::new("reading", whole.len(), shown);
+        let scan = whole.scan_watched(&mut |done| reading.at(done))?;
+        if let Some(line) = reading.finish() {
+            eprintln!("{line}");
+        }
+        let split = |text: &Text| text.split(settings.val_fraction.unwrap_or(0.1));
+        let Some(shares) = shares else {
+            let (name, split) = (whole.name(), split(&whole)?);
+            let part = Part { name, text: whole.clone(), hash: scan.hash, split, start: 0, share: 1.0 };
+            return Ok(Scanned { whole, scan, parts: vec![part] });
+        };
+        let (mut parts, mut start) = (Vec::new(), 0);
+        for ((path, share), hash) in paths.iter().zip(shares).zip(&scan.file_hashes) {
+            let text = Text::open(std::slice::from_ref(path))?;
+            let (name, split) = (file_name(path), split(&text)?);
+            let len = text.len();
+            parts.push(Part { name, text, hash: *hash, split, start, share });
+            start += len;
+        }
+        Ok(Scanned { whole, scan, parts })
+    }
+
+    /// As [`Scanned::new`], of files whose hash is known.
+    ///
+    /// # Errors
+    /// Files that have changed, or as [`Scanned::new`].
+    pub fn unchanged(paths: &[PathBuf], hash: u64, settings: &Settings, shown: bool) -> Result<Self> {
+        let scanned = Scanned::new(paths, settings, shown)?;
+        if scanned.scan.hash != hash {
+            return Err(Error::Data(format!(
+                "{} has changed since the run began: bring the old text back, or train anew",
+                scanned.whole.name()
+            )));
+        }
+        Ok(scanned)
+    }
+
+    /// The vocabulary that the settings ask for.
+    ///
+    /// # Errors
+    /// As [`tokenizer::train`].
+    pub fn vocab(&self, settings: &Settings) -> Result<Vocab> {
+        let kind = choice("tokenizer", settings.tokenizer.as_deref().unwrap_or("auto"), TOKENIZERS)?;
+        let kind = Kind::parse(kind).expect("the spellings of the settings are those of the kinds");
+        let in_whole = |part: &Part| part.start + part.split.train.start..part.start + part.split.train.end;
+        let parts: Vec<(Range<u64>, f64)> =
+            self.parts.iter().map(|part| (in_whole(part), part.share)).collect();
+        tokenizer::train_mixed(&self.whole, &self.scan, &parts, kind, settings.vocab_size)
+    }
+
+    /// The files of a receipt.
+    pub fn sources(&self) -> Vec<Source> {
+        let source = |((path, bytes), hash): ((&Path, u64), &u64)| Source {
+            name: file_name(path),
+            bytes,
+            hash: *hash,
+        };
+        self.whole.files().zip(&self.scan.file_hashes).map(source).collect()
+    }
+
+    /// Tokenizes the texts, or takes the cache of an earlier run: that of `settings`, else the run folder's.
+    ///
+    /// # Errors
+    /// As [`Dataset::prepare`].
+    pub fn tokenized(self, vocab: &Vocab, settings: &Settings, run: &Path, shown: bool) -> Result<Corpus> {
+        let cache = Cache::new(settings.cache.clone().unwrap_or_else(|| run.join(CACHE)));
+        if settings.cache.is_none() {
+            let entry = |part: &Part| cache.entry(part.hash, &part.split, vocab);
+            cache.keep_only(&self.parts.iter().map(entry).collect::<Vec<_>>())?;
+        }
+        let (sources, bytes, hash) = (self.sources(), self.whole.len(), self.scan.hash);
+        let mut reading = Reading::new("tokenizing", bytes, shown);
+        let (mut texts, mut names) = (Vec::new(), Vec::new());
+        for Part { name, text, hash, split, start, share } in self.parts {
+            let tell = |event: Event<'_>| match event {
+                Event::Done(done) => reading.at(start + done),
+                Event::Found(done) => reading.skip(start + done),
+                Event::Note(line) => eprintln!("{line}"),
+            };
+            let Dataset { train, val } = Dataset::prepare(&text, hash, &split, vocab, &cache, tell)?;
+            texts.push(TrainingText { share, train, val });
+            names.push(name);
+        }
+        if let Some(line) = reading.finish() {
+            eprintln!("{line}");
+        }
+        Ok(Corpus { texts, names, sources, hash })
+    }
+
+    /// The first `most` tokens of what is held out; of a mixture, each text gives its share of them. Nothing else is tokenized.
+    ///
+    /// # Errors
+    /// Text that the vocabulary cannot express.
+    pub fn held_out(&self, vocab: &Vocab, most: u64) -> Result<Tokens> {
+        let mut ids = Vec::new();
+        for part in &self.parts {
+            let most = share_of(most, part.share) as usize;
+            let before = ids.len();
+            data::stream(&part.text, part.split.val.clone(), vocab, |piece, _| {
+                ids.extend_from_slice(&piece[..piece.len().min(before + most - ids.len())]);
+                Ok(ids.len() < before + most)
+            })?;
+        }
+        Ok(Tokens::from_vec(ids))
+    }
+
+    /// The held-out parts: name, text, bytes of it, share.
+    pub fn validation(&self) -> impl Iterator<Item = (&str, &Text, Range<u64>, f64)> {
+        self.parts.iter().map(|part| (&*part.name, &part.text, part.split.val.clone(), part.share))
+    }
+}
+
+/// The texts of a run, tokenized.
+pub struct Corpus {
+    /// The texts; several only in a mixture.
+    pub texts: Vec<TrainingText>,
+    /// What they are called.
+    pub names: Vec<String>,
+    /// The files, for a receipt.
+    pub sources: Vec<Source>,
+    /// Hash of all files (XXH64).
+    pub hash: u64,
+}
+
+impl Corpus {
+    /// Tokens to train on, and tokens held out.
+    pub fn n_tokens(&self) -> (u64, u64) {
+        let sum = |len: fn(&TrainingText) -> u64| self.texts.iter().map(len).sum();
+        (sum(|text| text.train.len()), sum(|text| text.val.len()))
+    }
+
+    /// The first `most` held-out tokens; of a mixture, each text gives its share of them.
+    ///
+    /// # Errors
+    /// A damaged token cache.
+    pub fn held_out(&self, most: u64) -> Result<Tokens> {
+        if let [only] = &self.texts[..] {
+            return Ok(only.val.first(most));
+        }
+        let mut ids = Vec::new();
+        for text in &self.texts {
+            let val = text.val.first(share_of(most, text.share));
+            let before = ids.len();
+            ids.resize(before + val.len() as usize, 0);
+            val.read(0, &mut ids[before..])?;
+        }
+        Ok(Tokens::from_vec(ids))
+    }
+
+    /// What each text of a mixture contributed to an evaluation, in brackets; nothing of a single text.
+    pub fn describe(&self, found: &Evaluation) -> String {
+        if found.by_text.is_empty() {
+            return String::new();
+        }
+        let each = self.names.iter().zip(&found.by_text).map(|(name, loss)| format!("{name} {loss:.4}"));
+        format!(" ({})", each.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// A text's part of `n` tokens.
+fn share_of(n: u64, share: f64) -> u64 {
+    if share == 1.0 { n } else { (n as f64 * share).ceil() as u64 }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
