@@ -382,6 +382,29 @@ mod tests {
         assert_eq!(Division::for_batch(8, 512, true), Division { shards: 1, windows: 32 });
     }
 
+    /// 2,048 tokens of 32,000 would take 262 MB in logits alone; each tape holds a block of them, and no more tapes than threads or shards are busy.
+    #[test]
+    fn logits_of_a_large_vocabulary_stay_small_on_few_and_many_threads() {
+        let config = siskin_format::ModelConfig { vocab_size: 32_000, ..tiny_gpt() };
+        let (windows, len) = (64, 32);
+        let config = siskin_format::ModelConfig { context: len, ..config };
+        let model = Model::new(&config).unwrap();
+        let mut store: ParamStore<f32> = ParamStore::new(&config);
+        let ids = tokens(windows * len, config.vocab_size, 4);
+        let batch = Batch { tokens: &ids, targets: &ids, batch: windows, len };
+        let division = Division { shards: 4, ..Division::for_batch(windows, len, false) };
+        let all_logits = windows * len * config.vocab_size * size_of::<f32>();
+        let gradients = division.shards * store.values.len() * size_of::<f32>();
+        for (threads, tapes) in [(2, 2), (16, 4)] {
+            let mut runner = DataParallel::new(&model, windows, division, threads).unwrap();
+            runner.step(&model, &mut store, batch, Noise::NONE);
+            let bytes = runner.bytes() - gradients;
+            let block = 64 * config.vocab_size * size_of::<f32>();
+            assert!(bytes < tapes * (block + (3 << 20)), "{bytes} bytes in {tapes} tapes");
+            assert!(bytes < all_logits / 4, "{bytes} bytes, all logits are {all_logits}");
+        }
+    }
+
     /// On one thread, as with two it is chance whether both are ever busy at once.
     #[test]
     fn buffers_are_reused_from_step_to_step() {

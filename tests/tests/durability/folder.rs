@@ -111,7 +111,7 @@ fn a_checkpoint_replaced_by_a_folder_or_by_noise_is_passed_over() {
 fn what_killed_trainers_left_is_cleaned_up() {
     let place = Place::new();
     place.ok(&place.train());
-    for name in [".step-0000000015.ckpt.tmp-1-0", ".tokens.cache.tmp-1-0", ".log.jsonl.tmp-99-3"] {
+    for name in [".step-0000000015.ckpt.tmp-1-0", ".log.jsonl.tmp-99-3"] {
         fs::write(place.run().join(name), "half").unwrap();
     }
     fs::write(place.path().join(".model.siskin.tmp-1-0"), "half").unwrap();

@@ -4,6 +4,7 @@ use siskin_format::{File, OpenOptions};
 use siskin_tests::models::Rng;
 use siskin_trainer::checkpoint::Checkpoint;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub struct Reference {
     pub model: Vec<u8>,
     /// The model exported again, in another type.
     pub other: Vec<u8>,
-    cache: Vec<u8>,
+    cache: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 /// A folder for runs; removed when dropped.
@@ -54,11 +55,7 @@ pub fn reference() -> &'static Reference {
         place.ok(&place.train());
         place.ok(&place.export());
         let read = |path: PathBuf| fs::read(path).unwrap();
-        Reference {
-            model: read(place.model()),
-            other: read(place.other()),
-            cache: read(place.run().join("tokens.cache")),
-        }
+        Reference { model: read(place.model()), other: read(place.other()), cache: place.shards() }
     })
 }
 
@@ -155,8 +152,9 @@ impl Place {
         let newest = steps.last().copied().unwrap_or(0);
         let wanted = (newest / EVERY).saturating_sub(self.removed.get()).min(2) as usize;
         assert!(steps.len() >= wanted, "after step {newest} only {steps:?} are kept");
-        if let Ok(cache) = fs::read(self.run().join("tokens.cache")) {
-            assert!(cache == reference().cache, "a torn cache of {} bytes", cache.len());
+        for (name, bytes) in self.shards() {
+            let whole = reference().cache.get(&name);
+            assert!(whole == Some(&bytes), "a torn shard {} of {} bytes", name.display(), bytes.len());
         }
         if let Ok(model) = fs::read(self.model()) {
             assert!(model == b"old" || model == reference().model, "another model of {} bytes", model.len());
@@ -166,6 +164,15 @@ impl Place {
                 File::open(&path, &OpenOptions::default()).and_then(|f| f.verify()).unwrap();
             }
         }
+    }
+
+    /// The shards of the token cache, by name.
+    fn shards(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let caches = self.files(&self.run().join("tokens"));
+        let mut files: Vec<PathBuf> = caches.iter().flat_map(|cache| self.files(cache)).collect();
+        files.retain(|path| path.extension() == Some(OsStr::new("tok")));
+        let name = |path: &Path| path.strip_prefix(self.run()).unwrap().to_path_buf();
+        files.into_iter().map(|path| (name(&path), fs::read(&path).unwrap())).collect()
     }
 
     /// Temporary files in the folder and the run's.

@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(folder.shards().len(), 2);
     }
 
-    /// Shards of any size hold the tokens of the whole, whatever the threads.
+    /// Shards of any size that holds a word have the tokens of the whole, whatever the threads.
     #[test]
     fn shards_are_a_text_in_pieces() {
         let text = "It's a line, isn't it? 你好，世界 12345\n\n  the end \n".repeat(60);
@@ -408,14 +408,11 @@ mod tests {
         };
         for vocab in [bpe(&text), chars, Vocab::bytes()] {
             let whole = Folder::new(SHARD).prepare(text.as_bytes(), &vocab, 0.1).unwrap().data;
-            for shard in [1, 37, 500, 1000] {
+            for shard in [24, 37, 500, 1000] {
                 let (one, three) = (Folder::new(shard), Folder::new(shard));
                 let data = one.prepare(text.as_bytes(), &vocab, 0.1).unwrap().data;
-                assert_eq!(
-                    (all(&data.train), all(&data.val)),
-                    (all(&whole.train), all(&whole.val)),
-                    "{shard}"
-                );
+                let same = all(&data.train) == all(&whole.train) && all(&data.val) == all(&whole.val);
+                assert!(same, "{} in shards of {shard}", vocab.kind().name());
                 let most = 2 * MAX_SHARDS as usize;
                 assert!((4..=most).contains(&one.shards().len()), "{} of {shard}", one.shards().len());
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();

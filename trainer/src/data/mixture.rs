@@ -251,16 +251,16 @@ mod tests {
 
     #[test]
     fn lanes_of_each_text_go_on_until_they_end() {
-        let mut mix = LaneMix::new(texts(&[0.5, 0.3, 0.2]), 6, 10, 1).unwrap();
-        assert_eq!(mix.lanes(), [3, 2, 1]);
+        let mut mix = LaneMix::new(texts(&[0.5, 0.3, 0.2]), 7, 10, 1).unwrap();
+        assert_eq!(mix.lanes(), [4, 2, 1]);
         let (mut batch, mut fresh, mut before) = (Batch::new(), Vec::new(), Batch::new());
         let mut partly = 0;
         for step in 0..200 {
             mix.next_batch(&mut batch, &mut fresh).unwrap();
-            assert_eq!(batch.rows, 6);
+            assert_eq!(batch.rows, 7);
             let owners: Vec<usize> = batch.inputs.chunks(10).map(text_of).collect();
-            assert_eq!(owners, [0, 0, 0, 1, 1, 2]);
-            for row in 0..6 {
+            assert_eq!(owners, [0, 0, 0, 0, 1, 1, 2]);
+            for row in 0..7 {
                 let continues = step > 0 && batch.inputs[10 * row] == before.targets[10 * row + 9];
                 assert_eq!(!continues, fresh.iter().any(|rows| rows.contains(&row)), "step {step} row {row}");
             }

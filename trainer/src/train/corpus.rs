@@ -214,3 +214,136 @@ fn share_of(n: u64, share: f64) -> u64 {
 fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::parse_toml;
+    use crate::train::run::Run;
+
+    /// A folder with a song, a list of numbers and a short text.
+    fn folder() -> (tempfile::TempDir, Vec<PathBuf>) {
+        let dir = tempfile::tempdir().unwrap();
+        let song = (0..150).map(|i| format!("line {} of the song: {}\n", i % 7, "la".repeat(1 + i * i % 5)));
+        let list = (0..120).map(|i| format!("{i} times {i} is {}\n", i * i));
+        let texts =
+            [song.collect::<String>(), list.collect(), "short, but not too short a text\n".repeat(12)];
+        let paths: Vec<PathBuf> = (0..3).map(|i| dir.path().join(format!("{i}.txt"))).collect();
+        paths.iter().zip(texts).for_each(|(path, text)| std::fs::write(path, text).unwrap());
+        (dir, paths)
+    }
+
+    fn settings(more: &str) -> Settings {
+        let common = "n_layers = 1\nd_model = 16\nhidden = 16\nn_heads = 2\ncontext = 16\nbatch_size = '8'\nsteps = 14\n\
+                      threads = 2\ntokenizer = 'char'\ndropout = 0.1\n";
+        parse_toml(&format!("{common}{more}")).unwrap()
+    }
+
+    fn start(paths: &[PathBuf], dir: &Path, more: &str) -> Result<Run> {
+        Run::start(&settings(more), paths, dir, Path::new("m.siskin"), &|_| ())
+    }
+
+    /// Stopped and resumed anywhere, a mixture of texts gives the weights of an undisturbed run.
+    #[test]
+    fn a_resumed_mixture_is_that_of_an_undisturbed_run() {
+        for model in ["gpt", "lstm"] {
+            let (dir, paths) = folder();
+            let more = format!("model = '{model}'\nmix = [5, 2, 1]");
+            let mut whole = start(&paths, &dir.path().join("whole"), &more).unwrap();
+            let steps = |run: &mut Run, n: u64| (0..n).for_each(|_| drop(run.trainer.step(14).unwrap()));
+            steps(&mut whole, 14);
+            for stop in [1, 4, 9] {
+                let run_dir = dir.path().join(format!("{stop}"));
+                let mut run = start(&paths, &run_dir, &more).unwrap();
+                steps(&mut run, stop);
+                run.save().unwrap();
+                drop(run);
+                let mut run = Run::resume(&run_dir, Some(1)).unwrap();
+                steps(&mut run, 14 - stop);
+                assert_eq!(run.trainer.weights(), whole.trainer.weights(), "{model} after {stop}");
+                let (one, other) =
+                    (run.trainer.evaluate(1000).unwrap(), whole.trainer.evaluate(1000).unwrap());
+                assert_eq!(one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mixture_is_validated_text_by_text() {
+        let (dir, paths) = folder();
+        let mut run = start(&paths, &dir.path().join("run"), "model = 'gpt'\nmix = [2, 1, 1]").unwrap();
+        assert_eq!(run.corpus.names, ["0.txt", "1.txt", "2.txt"]);
+        let found = run.trainer.evaluate(1 << 20).unwrap().unwrap();
+        let shares = [0.5, 0.25, 0.25];
+        let mean: f64 = found.by_text.iter().zip(shares).map(|(loss, share)| loss * share).sum();
+        assert!((found.mean() - mean).abs() < 1e-12, "{found:?}");
+        for (i, text) in run.corpus.texts.clone().into_iter().enumerate() {
+            let alone = run.trainer.evaluate_on(text.val).unwrap().mean();
+            assert_eq!(alone, found.by_text[i]);
+        }
+        assert_eq!(run.corpus.held_out(1 << 20).unwrap().len(), run.trainer.held_out());
+        assert_eq!(run.corpus.held_out(40).unwrap().len(), 20 + 10 + 10);
+        let line = run.corpus.describe(&found);
+        assert!(line.starts_with(" (0.txt 3.") && line.contains(", 2.txt "), "{line}");
+        let hashes: Vec<u64> = run.corpus.sources.iter().map(|source| source.hash).collect();
+        let expected = paths.iter().map(|path| siskin_format::xxh64::xxh64(&std::fs::read(path).unwrap()));
+        assert_eq!(hashes, expected.collect::<Vec<_>>());
+    }
+
+    /// What `export` and `eval` tokenize is what the run's cache holds.
+    #[test]
+    fn what_is_held_out_is_the_same_with_and_without_the_cache() {
+        let (dir, paths) = folder();
+        for (i, mix) in ["", "mix = [3, 1, 1]"].into_iter().enumerate() {
+            let run =
+                start(&paths, &dir.path().join(i.to_string()), &format!("model = 'gpt'\n{mix}")).unwrap();
+            let scanned = Scanned::new(&paths, &run.settings, false).unwrap();
+            for most in [1, 50, 1 << 20] {
+                let ids = |tokens: Tokens| {
+                    let mut ids = vec![0; tokens.len() as usize];
+                    tokens.read(0, &mut ids).unwrap();
+                    ids
+                };
+                let cached = ids(run.corpus.held_out(most).unwrap());
+                assert_eq!(ids(scanned.held_out(&run.vocab, most).unwrap()), cached, "{most} of '{mix}'");
+            }
+        }
+    }
+
+    #[test]
+    fn caches_are_kept_in_the_run_or_shared() {
+        let (dir, paths) = folder();
+        let caches = |dir: &Path| std::fs::read_dir(dir).map_or(0, Iterator::count);
+        let (own, shared) = (dir.path().join("own"), dir.path().join("shared"));
+        start(&paths, &own, "model = 'gpt'").unwrap();
+        start(&paths, &own, "model = 'gpt'\nval_fraction = 0.2").unwrap();
+        assert_eq!(caches(&own.join(CACHE)), 1, "the cache of the other split is gone");
+        for (run, val) in [("a", 0.1), ("b", 0.2), ("c", 0.2)] {
+            let more = format!("model = 'gpt'\nval_fraction = {val}\ncache = '{}'", shared.display());
+            start(&paths, &dir.path().join(run), &more).unwrap();
+            assert!(!dir.path().join(run).join(CACHE).exists());
+        }
+        assert_eq!(caches(&shared), 2);
+    }
+
+    #[test]
+    fn mixtures_that_cannot_be_are_refused_before_anything_is_made() {
+        let (dir, paths) = folder();
+        let run = dir.path().join("run");
+        for (more, expected) in [
+            ("mix = [1, 2]", "mix: has 2 weights, expected one for each of the 3 texts"),
+            ("mix = [1, 2, -3]", "mix: is [1.0, 2.0, -3.0], expected positive numbers"),
+            ("mix = [1, 2, 3]\nbatch_size = 'full'", "mix: cannot be with full-batch descent"),
+        ] {
+            let said = parse_toml(&format!("model = 'gpt'\nsteps = 1\n{more}")).unwrap();
+            let refused = Run::start(&said, &paths, &run, Path::new("m.siskin"), &|_| ());
+            let message = refused.map(drop).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+            assert!(!run.exists());
+        }
+        let said = parse_toml("model = 'gru'\nsteps = 1\nmix = [1, 1, 1]\nbatch_size = '2'").unwrap();
+        let refused = Run::start(&said, &paths, &run, Path::new("m.siskin"), &|_| ()).map(drop);
+        let message = refused.unwrap_err().to_string();
+        assert!(message.starts_with("batch_size: is 2, expected at least one window for each"), "{message}");
+    }
+}
