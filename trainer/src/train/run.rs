@@ -114,10 +114,10 @@ impl Run {
                 "{path} holds a run already: go on with `siskin-train resume {path}` or name another folder by --out"
             )));
         }
-        let texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
+        let absolute_texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
         settings.cache = settings.cache.as_deref().map(absolute).transpose()?;
         let (vocab, corpus, line) = on_threads(threads, || {
-            let scanned = Scanned::new(&texts, &settings, bars)?;
+            let scanned = Scanned::new(texts, &settings, bars)?;
             let vocab = scanned.vocab(&settings)?;
             let mut line = format!(
                 "{}: {} bytes, {} characters",
@@ -148,7 +148,7 @@ impl Run {
             export,
             export_best: false,
             unsaved: None,
-            texts,
+            texts: absolute_texts,
         };
         run.total = match run.settings.steps {
             Some(steps) => steps,
