@@ -31,7 +31,6 @@ pub use config::{BlockConfig, ConfigError, ModelConfig};
 pub use dtype::DType;
 pub use error::Error;
 pub use memory::NoMemory;
-pub use mmap::MappedFile;
 pub use panel::{PanelLayout, Planes};
 pub use reader::{File, OpenOptions, TensorView};
 pub use receipt::Receipt;

@@ -94,32 +94,6 @@ impl Data {
     }
 }
 
-/// A whole file mapped into memory, read-only, whatever it holds: for caches beside a model, such as token files.
-///
-/// The file must not be cut or rewritten in place while it is mapped; [`AtomicFile`](crate::atomic::AtomicFile)
-/// replaces files safely.
-#[derive(Debug)]
-pub struct MappedFile(Data);
-
-impl MappedFile {
-    /// Maps a file.
-    ///
-    /// # Errors
-    /// [`Error::NotAFile`] for directories, pipes and devices, [`Error::Empty`] for an empty file, else what the
-    /// operating system says.
-    pub fn open(path: impl AsRef<Path>) -> Result<MappedFile, Error> {
-        Data::open(path.as_ref(), true, |_, _| Ok(())).map(MappedFile)
-    }
-}
-
-impl Deref for MappedFile {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// `len` as a size in memory, refused beyond `limit`, the largest allocation or map of the machine.
 fn addressable(len: u64, limit: u64) -> Result<usize, Error> {
     match usize::try_from(len) {
