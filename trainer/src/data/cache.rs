@@ -458,7 +458,8 @@ mod tests {
         };
         let of_another_place = |_: &[u8]| good[1].1.clone();
         let nothing = |_: &[u8]| Vec::new();
-        let damages: [&dyn Fn(&[u8]) -> Vec<u8>; 4] = [&cut, &flipped, &of_another_place, &nothing];
+        type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+        let damages: [Damage<'_>; 4] = [&cut, &flipped, &of_another_place, &nothing];
         for damage in damages {
             fs::write(&good[3].0, damage(&good[3].1)).unwrap();
             let again = folder.prepare(&text, &vocab, 0.2).unwrap();
