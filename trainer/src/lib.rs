@@ -13,6 +13,8 @@ pub mod error;
 pub mod export;
 pub mod float;
 pub mod gradcheck;
+pub mod inspect;
+pub mod landscape;
 pub mod model;
 pub mod observe;
 pub mod ops;

@@ -139,6 +139,18 @@ impl<T: Float> DataParallel<T> {
         batch: Batch<'_>,
         noise: Noise,
     ) -> Loss {
+        self.step_at_rate(model, store, batch, noise, STATISTICS_RATE)
+    }
+
+    /// As [`DataParallel::step`], with the store's running statistics moved `rate` of the way to those of the batch.
+    pub(crate) fn step_at_rate(
+        &mut self,
+        model: &Model<T>,
+        store: &mut ParamStore<T>,
+        batch: Batch<'_>,
+        noise: Noise,
+        rate: f64,
+    ) -> Loss {
         assert_eq!(batch.batch, self.batch, "windows of a batch");
         let counted = batch.counted();
         let scale = T::from_f64(1.0 / counted.max(1) as f64);
@@ -149,7 +161,7 @@ impl<T: Float> DataParallel<T> {
             });
             sum_tree(shards);
         });
-        self.update_statistics(store);
+        self.update_statistics(store, rate);
         Loss { sum: self.sum(), counted }
     }
 
@@ -241,13 +253,13 @@ impl<T: Float> DataParallel<T> {
         self.shards.iter().map(|shard| shard.loss).sum()
     }
 
-    fn update_statistics(&mut self, store: &mut ParamStore<T>) {
+    fn update_statistics(&mut self, store: &mut ParamStore<T>, rate: f64) {
         let parts = self.shards.iter().map(|shard| shard.parts.len()).sum();
         let (first, rest) = self.shards.split_at_mut(1);
         for shard in rest {
             add_into(&mut first[0].moments, &shard.moments);
         }
-        store.update_statistics(&first[0].moments, parts, STATISTICS_RATE);
+        store.update_statistics(&first[0].moments, parts, rate);
     }
 }
 

@@ -184,6 +184,44 @@ pub fn peak_memory() -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// Progress of many alike pieces of work, counted from any thread.
+pub struct Counter {
+    bar: ProgressBar,
+    plain: bool,
+    what: &'static str,
+    printed: std::sync::Mutex<Instant>,
+}
+
+impl Counter {
+    /// Counts up to `total` pieces, called `what`.
+    pub fn new(total: u64, what: &'static str) -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(8) };
+        let bar = ProgressBar::with_draw_target(Some(total), target).with_message(what);
+        let style =
+            ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}  {eta} left").expect("a valid template");
+        bar.set_style(style.progress_chars("━╸─"));
+        Counter { bar, plain, what, printed: std::sync::Mutex::new(Instant::now()) }
+    }
+
+    /// One more is done.
+    pub fn step(&self) {
+        self.bar.inc(1);
+        if self.plain
+            && let Ok(mut printed) = self.printed.lock()
+            && printed.elapsed() >= PLAIN_INTERVAL
+        {
+            *printed = Instant::now();
+            eprintln!("{}/{} {}", self.bar.position(), self.bar.length().unwrap_or(0), self.what);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// `12345.6` as `12,346`.
 pub fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.max(0.0));

@@ -225,6 +225,11 @@ impl<T: Float> Tape<T> {
         made
     }
 
+    /// What was recorded last.
+    pub(crate) fn last_op(&self) -> Option<&Op<T>> {
+        self.ops.last().map(|(op, _)| op)
+    }
+
     /// Takes over the buffer of `v`, whose value nobody may need again, for an op that works in place.
     pub(crate) fn take_value(&mut self, v: Var) -> Vec<T> {
         self.value(v);

@@ -9,6 +9,7 @@ mod norm;
 mod observed;
 mod recompute;
 mod rnn;
+pub mod traced;
 mod transformer;
 
 use siskin_format::config::{BlockConfig, Position};
@@ -192,7 +193,7 @@ impl<T: Float> Pass<'_, T> {
     /// `x + W branch + b`, or without x, with dropout on what is added.
     fn project_back(&mut self, x: Var, branch: Var, w: Matrix, bias: Option<Vector>, residual: bool) -> Var {
         // An observed pass looks at the branch alone.
-        if residual && self.noise.dropout == 0.0 && self.watches.is_none() {
+        if residual && self.noise.dropout == 0.0 && self.observing().is_none() {
             return self.tape.linear_onto(self.params, x, branch, w, bias);
         }
         let y = self.tape.linear(self.params, branch, w, bias);

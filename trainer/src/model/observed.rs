@@ -3,6 +3,7 @@
 //! Blocks name their values ([`Pass::watch`] and its siblings, which do nothing in other passes); the tape keeps the gradients of
 //! those values. An observed pass has its own gradient buffer and a copy of the carried state, so that it changes nothing.
 
+use super::traced::BlockTrace;
 use super::{Batch, CarriedState, Model, Noise, Pass, Running};
 use crate::float::Float;
 use crate::observe::attention;
@@ -27,6 +28,15 @@ pub(super) struct Watches {
     inside: ActivationRecord,
     activations: Vec<(Var, ActivationRecord)>,
     steps: Vec<(Var, String)>,
+    /// The insides of the blocks so far, in a traced pass; such a pass looks at nothing else.
+    pub(super) traces: Option<Vec<BlockTrace>>,
+}
+
+impl Watches {
+    /// Those of a [traced](super::traced) pass.
+    pub(super) fn tracing() -> Self {
+        Watches { traces: Some(Vec::new()), ..Default::default() }
+    }
 }
 
 /// What goes on inside a part of a block, before its output.
@@ -52,6 +62,14 @@ impl<T: Float> Pass<'_, T> {
 
     /// Looks into part `part` of the present block, whose output comes next.
     pub(super) fn watch_inside(&mut self, part: &'static str, inside: Inside) {
+        if self.traces() {
+            match inside {
+                Inside::Attention(qkv, heads) => self.trace_attention(qkv, heads),
+                Inside::Units(h, _) if part == "cell" => self.trace_cell(h),
+                Inside::Units(..) => {}
+            }
+            return;
+        }
         let Some(watches) = &mut self.watches else { return };
         let mut record = ActivationRecord::default();
         match inside {
@@ -73,7 +91,7 @@ impl<T: Float> Pass<'_, T> {
 
     /// Looks at what the part that was looked into gives out.
     pub(super) fn watch_output(&mut self, v: Var) {
-        let Some(watches) = &mut self.watches else { return };
+        let Some(watches) = self.observing() else { return };
         let name = format!("blocks.{}.{}", watches.block, watches.part);
         let record = ActivationRecord { name, ..std::mem::take(&mut watches.inside) };
         self.note(v, record);
@@ -81,16 +99,30 @@ impl<T: Float> Pass<'_, T> {
 
     /// Looks at what enters the present block's cell at every step: `[rows, gates * hidden]`, time-major.
     pub(super) fn watch_steps(&mut self, v: Var) {
-        let Some(watches) = &mut self.watches else { return };
+        let Some(watches) = self.observing() else { return };
         watches.steps.push((v, format!("blocks.{}.cell", watches.block)));
         self.tape.retain_grad(v);
     }
 
     fn note(&mut self, v: Var, record: ActivationRecord) {
-        let Some(watches) = &mut self.watches else { return };
+        if self.observing().is_none() {
+            return;
+        }
         let rms = rms(self.tape.value(v));
-        watches.activations.push((v, ActivationRecord { rms, ..record }));
+        if let Some(watches) = self.observing() {
+            watches.activations.push((v, ActivationRecord { rms, ..record }));
+        }
         self.tape.retain_grad(v);
+    }
+
+    /// What is looked at, unless nothing is, or the pass is traced.
+    pub(super) fn observing(&mut self) -> Option<&mut Watches> {
+        self.watches.as_mut().filter(|watches| watches.traces.is_none())
+    }
+
+    /// Whether the pass is [traced](super::traced).
+    fn traces(&self) -> bool {
+        self.watches.as_ref().is_some_and(|watches| watches.traces.is_some())
     }
 }
 

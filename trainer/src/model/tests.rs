@@ -100,6 +100,11 @@ pub(crate) fn gru_config() -> ModelConfig {
     model(4, vec![BlockConfig::Gru(first), BlockConfig::Gru(cell(4))])
 }
 
+/// Two LSTM blocks of different widths.
+pub(crate) fn lstm_config() -> ModelConfig {
+    model(4, vec![BlockConfig::Lstm(cell(5)), BlockConfig::Lstm(cell(3))])
+}
+
 /// Checks every parameter, from a state that is not zero.
 fn check(config: ModelConfig) {
     check_with(&config, Noise::NONE);
@@ -138,7 +143,7 @@ fn gru_gradients() {
 
 #[test]
 fn lstm_gradients() {
-    check(model(4, vec![BlockConfig::Lstm(cell(5)), BlockConfig::Lstm(cell(3))]));
+    check(lstm_config());
     let plain = RecurrentConfig { bias: false, residual: true, norm: Norm::Layer, ..cell(4) };
     check(model(4, vec![BlockConfig::Lstm(plain); 2]));
 }

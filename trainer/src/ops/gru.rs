@@ -134,6 +134,13 @@ impl<T: Float> Tape<T> {
     }
 }
 
+impl<T> Gru<T> {
+    /// Gates `[len * batch, 3 hidden]` in the order r z n.
+    pub(crate) fn gates(&self) -> &[T] {
+        &self.gates
+    }
+}
+
 impl<T: Float> Gru<T> {
     pub(crate) fn backward(mut self, tape: &mut Tape<T>, params: &[T], grads: &mut [T]) {
         let Window { batch, len, hidden, .. } = self.window;

@@ -114,6 +114,13 @@ impl<T: Float> Tape<T> {
     }
 }
 
+impl<T> Lstm<T> {
+    /// Gates `[len * batch, 4 hidden]` in the order i f g o, and cell states `[len * batch, hidden]`.
+    pub(crate) fn gates(&self) -> (&[T], &[T]) {
+        (&self.gates, &self.c)
+    }
+}
+
 impl<T: Float> Lstm<T> {
     pub(crate) fn backward(mut self, tape: &mut Tape<T>, params: &[T], grads: &mut [T]) {
         let Window { batch, len, hidden, .. } = self.window;

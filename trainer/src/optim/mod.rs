@@ -6,7 +6,7 @@
 //! - one file per update rule: [`sgd`] (plain, momentum, Nesterov), [`adagrad`], [`rmsprop`], [`adam`],
 //!   [`adamw`], [`lion`], [`muon`]; [`Optimizer`] drives any of them over all tensors of a model;
 //! - [`schedule`]: how the learning rate moves over the run;
-//! - [`clip`], [`accumulate`], [`ema`]: what is done to gradients before and to weights after a step;
+//! - [`clip`], [`accumulate`], [`ema`], [`swa`]: what is done to gradients before and to weights after a step;
 //! - [`converge`] and [`guard`]: when to stop, and what to say when the loss breaks;
 //! - [`init`]: where the walk begins.
 //!
@@ -34,6 +34,7 @@ mod param;
 pub mod rmsprop;
 pub mod schedule;
 pub mod sgd;
+pub mod swa;
 
 pub use config::{OptimConfig, OptimName};
 pub use optimizer::Optimizer;

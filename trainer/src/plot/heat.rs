@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::colour::Map;
+use super::contour::contours;
 use super::scale::{Scale, plain};
-use super::svg::{Anchor, Area, Canvas, FONT, MARGIN, n, shorten, text_width};
+use super::svg::{Anchor, Area, Canvas, FONT, MARGIN, escape, n, shorten, text_width};
 
 /// Heat maps are this wide unless told otherwise, pixels.
 const WIDTH: u32 = 720;
@@ -76,11 +77,14 @@ pub struct HeatMap {
     values: Vec<Vec<f64>>, // rows of y
     value_label: String,
     log: bool,
+    root: bool,
+    bare: bool,
     map: Map,
     range: Option<(f64, f64)>,
     width: u32,
     height: Option<u32>,
     marks: Vec<(f64, f64, String)>,
+    levels: Vec<f64>,
 }
 
 impl HeatMap {
@@ -101,14 +105,41 @@ impl HeatMap {
         assert_eq!(values.len(), y.len(), "a row of values for each y");
         assert!(values.iter().all(|row| row.len() == x.len()), "a value for each x");
         let [title, x_label, y_label] = [title, x_label, y_label].map(str::to_string);
-        let (value_label, map) = (String::new(), Map::Sequential);
-        let (log, range, width, height, marks) = (false, None, WIDTH, None, Vec::new());
-        HeatMap { title, x_label, y_label, x, y, values, value_label, log, map, range, width, height, marks }
+        HeatMap {
+            title,
+            x_label,
+            y_label,
+            x,
+            y,
+            values,
+            value_label: String::new(),
+            log: false,
+            root: false,
+            bare: false,
+            map: Map::Sequential,
+            range: None,
+            width: WIDTH,
+            height: None,
+            marks: Vec::new(),
+            levels: Vec::new(),
+        }
     }
 
     /// Colours by the logarithm of the values.
     pub fn log_scale(mut self) -> Self {
         self.log = true;
+        self
+    }
+
+    /// Colours by the square root of the place between the first and the last value, so that small values differ.
+    pub fn root_scale(mut self) -> Self {
+        self.root = true;
+        self
+    }
+
+    /// Nothing but title and cells: for many small maps whose labels would be the same.
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
         self
     }
 
@@ -148,6 +179,12 @@ impl HeatMap {
         self
     }
 
+    /// Lines of equal value at `levels`, between cells whose columns and rows are numbers.
+    pub fn contours(mut self, levels: Vec<f64>) -> Self {
+        self.levels = levels;
+        self
+    }
+
     /// The picture.
     pub fn to_svg(&self) -> String {
         let colours = self.colours();
@@ -166,6 +203,11 @@ impl HeatMap {
             xe.whole,
             ye.whole
         ));
+        self.draw_contours(&mut canvas, area, &xe, &ye);
+        if self.bare {
+            canvas.y = area.y + area.h - MARGIN;
+            return canvas.finish();
+        }
         self.label_rows(&mut canvas, area, &ye);
         let below = self.label_columns(&mut canvas, area, &xe);
         self.label_marks(&mut canvas, area, &xe, &ye);
@@ -192,8 +234,19 @@ impl HeatMap {
         }
     }
 
+    /// Where a value lies between the first colour, 0, and the last, 1.
+    fn colour_at(&self, colours: Scale, value: f64) -> Option<f64> {
+        let place = colours.place(value)?;
+        Some(if self.root { place.max(0.0).sqrt() } else { place })
+    }
+
     /// Where the cells are.
     fn place(&self, canvas: &Canvas) -> Area {
+        if self.bare {
+            let (x, y) = (MARGIN, canvas.y);
+            let h = self.height.map_or(canvas.width - MARGIN, f64::from) - y;
+            return Area { x, y, w: canvas.width - MARGIN, h: h.max(24.0) };
+        }
         let labels: Vec<String> = match &self.y {
             Axis::Names(names) => names.clone(),
             Axis::Numbers(_) => Edges::new(&self.y).scale.ticks(6).into_iter().map(|t| t.1).collect(),
@@ -216,7 +269,7 @@ impl HeatMap {
         let mut paths: BTreeMap<u8, String> = BTreeMap::new();
         for (row, values) in self.values.iter().enumerate() {
             let (top, bottom) = ye.cell(row, matches!(self.y, Axis::Numbers(_)));
-            let shade = |v: f64| Some((colours.place(v)?.clamp(0.0, 1.0) * SHADES).round() as u8);
+            let shade = |v: f64| Some((self.colour_at(colours, v)?.clamp(0.0, 1.0) * SHADES).round() as u8);
             let shades: Vec<Option<u8>> =
                 values.iter().map(|v| shade(*v).filter(|_| v.is_finite())).collect();
             let mut begin = 0;
@@ -294,6 +347,36 @@ impl HeatMap {
         }
     }
 
+    /// Lines of equal value, every third with its value.
+    fn draw_contours(&self, canvas: &mut Canvas, area: Area, xe: &Edges, ye: &Edges) {
+        let (Axis::Numbers(x), Axis::Numbers(y)) = (&self.x, &self.y) else { return };
+        let place = |(px, py): &(f64, f64)| {
+            let (x, y) = (xe.scale.place(*px).unwrap_or(0.0), ye.scale.place(*py).unwrap_or(0.0));
+            (area.x + x * area.w, area.y + (1.0 - y) * area.h)
+        };
+        for (i, &level) in self.levels.iter().enumerate() {
+            let lines = contours(x, y, &self.values, level);
+            let mut d = String::new();
+            for line in &lines {
+                for (k, point) in line.iter().enumerate() {
+                    let (px, py) = place(point);
+                    let _ = write!(d, "{}{} {}", if k == 0 { "M" } else { "L" }, n(px), n(py));
+                }
+            }
+            canvas.raw(&format!(
+                "<path d=\"{d}\" fill=\"none\" stroke=\"#fff\" stroke-opacity=\".75\" stroke-width=\".9\"><title>{}</title></path>",
+                plain(level)
+            ));
+            let longest =
+                lines.iter().max_by_key(|line| line.len()).filter(|line| i % 3 == 2 && line.len() > 8);
+            if let Some(line) = longest {
+                let (px, py) = place(&line[line.len() / 3]);
+                let (px, py) = (px.clamp(area.x + 16.0, area.x + area.w - 16.0), py.max(area.y + 12.0));
+                canvas.raw(&halo(px, py + 4.0, "middle", &plain(level)));
+            }
+        }
+    }
+
     fn label_marks(&self, canvas: &mut Canvas, area: Area, xe: &Edges, ye: &Edges) {
         for (x, y, label) in &self.marks {
             let (Some(x), Some(y)) = (xe.scale.place(*x), ye.scale.place(*y)) else { continue };
@@ -305,12 +388,7 @@ impl HeatMap {
             ));
             let fits = px + 10.0 + text_width(label, FONT) < area.x + area.w;
             let (at, anchor) = if fits { (px + 10.0, "start") } else { (px - 10.0, "end") };
-            let label = super::svg::escape(label);
-            canvas.raw(&format!(
-                "<text x=\"{}\" y=\"{}\" text-anchor=\"{anchor}\" style=\"fill:#fff;stroke:#000;stroke-width:3px;paint-order:stroke\">{label}</text>",
-                n(at),
-                n(py + 4.0)
-            ));
+            canvas.raw(&halo(at, py + 4.0, anchor, label));
         }
     }
 
@@ -330,7 +408,7 @@ impl HeatMap {
             ));
         }
         for (value, label) in colours.ticks((height / 40.0) as usize) {
-            let Some(at) = colours.place(value) else { continue };
+            let Some(at) = self.colour_at(colours, value) else { continue };
             let y = area.y + (1.0 - at) * height;
             canvas.line("axis", (x + 12.0, y), (x + 15.0, y));
             let label = if text_width(&label, FONT) > 38.0 { plain(value) } else { label };
@@ -351,6 +429,16 @@ impl HeatMap {
         let range = if lo > hi { "none".to_string() } else { format!("{} to {}", plain(lo), plain(hi)) };
         format!("{rows} rows ({}) by {columns} columns ({}); {what}: {range}.", self.y_label, self.x_label)
     }
+}
+
+/// A text that can be read on any colour.
+fn halo(x: f64, y: f64, anchor: &str, text: &str) -> String {
+    format!(
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"{anchor}\" style=\"fill:#fff;stroke:#000;stroke-width:3px;paint-order:stroke\">{}</text>",
+        n(x),
+        n(y),
+        escape(text)
+    )
 }
 
 /// An axis cut into whole numbers, for short paths.

@@ -1,4 +1,4 @@
-//! Pictures of runs, as SVG text: line charts, heat maps, and several of them side by side.
+//! Pictures of runs, as SVG text: line charts, heat maps, texts on colours, and several of them side by side.
 //!
 //! Every picture stands on its own: no font, script or file beside it, its text is text, and it follows the reader's light or
 //! dark theme. Series differ in dash as well as in colour (Okabe & Ito 2008), heat maps in lightness (viridis), so that both can be read in
@@ -6,8 +6,10 @@
 
 mod chart;
 mod colour;
+mod contour;
 mod heat;
 mod scale;
+pub mod strip;
 pub(crate) mod svg;
 
 use std::path::Path;

@@ -15,6 +15,8 @@ pub(super) struct History {
     pub(super) evals: Vec<(f64, f64)>,
     /// Updates so far and what the model said.
     pub(super) samples: Vec<(u64, String)>,
+    /// Seed, validation loss (NaN if it diverged), updates of each beginning, and whether the run went on from it.
+    pub(super) restarts: Vec<(u64, f64, u64, bool)>,
     /// Updates so far and what was worth a note.
     pub(super) notes: Vec<(u64, String)>,
 }
@@ -54,6 +56,12 @@ impl History {
             }),
             Some("eval") => self.evals.push((step as f64, number("val_loss"))),
             Some("sample") => self.samples.push((step, text())),
+            Some("restart") => self.restarts.push((
+                line["seed"].as_u64().unwrap_or_default(),
+                number("val_loss"),
+                line["updates"].as_u64().unwrap_or_default(),
+                line["chosen"].as_bool().unwrap_or_default(),
+            )),
             Some("note") => self.notes.push((step, text())),
             _ => {}
         }

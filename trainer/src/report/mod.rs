@@ -20,6 +20,7 @@ use crate::observe::record::{self, Record};
 use crate::train::run::{Meta, trainer_config, vocab_of};
 use history::History;
 use outcome::Outcome;
+pub(crate) use page::document;
 
 /// Name of the page in a run folder.
 pub const FILE: &str = "report.html";

@@ -18,6 +18,7 @@ pub(super) fn page(story: &Story) -> String {
     let sections = [
         section("What was trained", &table("facts", &[], &pairs(&story.facts))),
         section("Exported", &exported(story)),
+        section("Beginnings", &restarts(story)),
         section("Loss", &figures::loss(story)),
         section("Rate and gradient", &figures::rates(story)),
         section("Inside", &inside(story)),
@@ -26,16 +27,22 @@ pub(super) fn page(story: &Story) -> String {
         section("Figures", &table_of_figures(story)),
         section("Settings", &settings(story)),
     ];
+    document(
+        &story.name,
+        &[format!("<h1>{name}</h1>\n"), summary(story), cards(story), sections.concat()].concat(),
+    )
+}
+
+/// A page called `title` that holds `body`, markup, and asks nothing of a network.
+pub(crate) fn document(title: &str, body: &str) -> String {
+    let title = escape(title);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{name} – siskin</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n\
-         <h1>{name}</h1>\n{}{}{}</main>\n</body>\n</html>\n",
-        include_str!("style.css"),
-        summary(story),
-        cards(story),
-        sections.concat()
+         <link rel=\"icon\" href=\"data:,\">\n<title>{title} – siskin</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n\
+         {body}</main>\n</body>\n</html>\n",
+        include_str!("style.css")
     )
 }
 
@@ -156,6 +163,20 @@ fn exported(story: &Story) -> String {
     let heads = ["File", "Weights", "Bytes", "Float loss", "File loss", "Change", "Held-out tokens"];
     table("figures", &heads, &rows)
         + "<p class=\"soft\">Both losses are nats per token, computed by the runtime's own kernels on the file that runs.</p>\n"
+}
+
+/// The beginnings of a run with restarts.
+fn restarts(story: &Story) -> String {
+    let row = |&(seed, loss, updates, chosen): &(u64, f64, u64, bool)| {
+        let loss = if loss.is_finite() { format!("{loss:.4}") } else { "diverged".to_string() };
+        let fate = if chosen { "went on" } else { "was left" };
+        vec![seed.to_string(), loss, thousands(updates as f64), fate.to_string()]
+    };
+    let rows: Vec<Vec<String>> = story.history.restarts.iter().map(row).collect();
+    match rows.is_empty() {
+        true => String::new(),
+        false => table("figures", &["Seed", "Validation loss", "Updates", "Fate"], &rows),
+    }
 }
 
 fn inside(story: &Story) -> String {

@@ -37,6 +37,7 @@ fn story() -> Story {
             updates: updates.collect(),
             evals: vec![(20.0, 2.5), (40.0, 2.25)],
             samples: (1..=20).map(|i| (i, format!("{evil} {i}"))).collect(),
+            restarts: vec![(5, 3.5, 10, false), (6, 3.25, 10, true), (7, f64::NAN, 10, false)],
             notes: vec![(3, evil.into())],
         },
         records: vec![record(1), record(40)],
@@ -55,9 +56,17 @@ fn text_of_a_run_is_shown_and_not_obeyed() {
 #[test]
 fn a_page_tells_losses_time_and_pictures() {
     let page = page::page(&story());
-    for expected in
-        ["2.2500", "1.5030", "+0.20 %", "1:01", "Gradient norm by tensor", "Gradient over time steps"]
-    {
+    for expected in [
+        "2.2500",
+        "3.2500",
+        "went on",
+        "diverged",
+        "1.5030",
+        "+0.20 %",
+        "1:01",
+        "Gradient norm by tensor",
+        "Gradient over time steps",
+    ] {
         assert!(page.contains(expected), "{expected}");
     }
     assert!(

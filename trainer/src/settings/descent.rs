@@ -24,6 +24,8 @@ pub struct DescentConfig {
     pub init: InitConfig,
     /// Decay of the moving average of the weights, 0 for none.
     pub ema: f32,
+    /// Share of the updates, at the end, whose weights are averaged; 0 for none.
+    pub swa: f64,
     /// Batches per update.
     pub accumulate: usize,
     /// Standard deviations that make a spike, 0 for none.
@@ -97,6 +99,7 @@ impl DescentConfig {
             },
             init: init(s)?,
             ema: s.ema.unwrap_or(0.0),
+            swa: s.swa.unwrap_or(0.0),
             accumulate: s.accumulate.unwrap_or(1),
             spike: s.spike.unwrap_or(0.0),
         };
@@ -130,6 +133,20 @@ impl DescentConfig {
         if !(0.0..1.0).contains(&self.ema) {
             let problem = format!("is {}, expected 0 (off) to below 1, such as 0.999", self.ema);
             return Err(Error::Setting { key: "ema", problem });
+        }
+        if !(0.0..=1.0).contains(&self.swa) {
+            let problem = format!(
+                "is {}, expected 0 (off) to 1, such as 0.25 for the last quarter of the updates",
+                self.swa
+            );
+            return Err(Error::Setting { key: "swa", problem });
+        }
+        if self.swa > 0.0 && self.ema > 0.0 {
+            let problem = format!(
+                "is {}, and ema is {}: a run has one average, set one of them to 0",
+                self.swa, self.ema
+            );
+            return Err(Error::Setting { key: "swa", problem });
         }
         if self.accumulate == 0 {
             return Err(Error::Setting {
@@ -194,6 +211,19 @@ mod tests {
             let s = Settings { lr: Some(lr), ..Default::default() };
             assert!(DescentConfig::new(&s).unwrap_err().to_string().starts_with("lr: "), "{lr}");
         }
+    }
+
+    #[test]
+    fn a_run_has_one_average() {
+        let line = |ema, swa| {
+            let s = Settings { ema, swa, ..Default::default() };
+            DescentConfig::new(&s).err().map(|e| e.to_string()).unwrap_or_default()
+        };
+        assert_eq!(line(None, Some(0.25)) + &line(Some(0.0), Some(1.0)), "");
+        assert!(line(Some(0.9), Some(0.25)).contains("a run has one average"));
+        assert!(
+            line(None, Some(1.5)).starts_with("swa: is 1.5") && line(None, Some(f64::NAN)).starts_with("swa")
+        );
     }
 
     #[test]

@@ -240,6 +240,9 @@ pub struct Settings {
     /// Decay of the moving average of the weights, which is evaluated and exported; 0 is off
     #[arg(long, help_heading = "Gradient descent")]
     pub ema: Option<f32>,
+    /// Share of the updates, at the end, over which the weights are averaged evenly (SWA) to be evaluated and exported; 0 is off
+    #[arg(long, value_name = "FRACTION", help_heading = "Gradient descent")]
+    pub swa: Option<f64>,
     /// How the learning rate changes
     #[arg(long, value_parser = PossibleValuesParser::new(SCHEDULES), help_heading = "Schedule")]
     pub schedule: Option<String>,
@@ -300,6 +303,12 @@ pub struct Settings {
     /// Seed of initialisation, shuffling, dropout and samples
     #[arg(long, help_heading = "Run")]
     pub seed: Option<u64>,
+    /// Seeds to begin with: seed, seed + 1, …; the one that does best after its beginning goes on, all inside the budget
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub restarts: Option<u64>,
+    /// Share of the run that each beginning of --restarts takes; 1 trains every seed to its end and keeps the best
+    #[arg(long, value_name = "FRACTION", help_heading = "Run")]
+    pub restart_share: Option<f64>,
     /// Cores to use (default all); does not change the result
     #[arg(long, help_heading = "Run")]
     pub threads: Option<usize>,
@@ -464,6 +473,7 @@ impl Settings {
             clip_norm,
             clip_value,
             ema,
+            swa,
             schedule,
             warmup,
             end_factor,
@@ -484,6 +494,8 @@ impl Settings {
             steps,
             minutes,
             seed,
+            restarts,
+            restart_share,
             threads,
             shards,
             recompute,

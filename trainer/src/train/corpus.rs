@@ -76,10 +76,7 @@ impl Scanned {
     pub fn unchanged(paths: &[PathBuf], hash: u64, settings: &Settings, shown: bool) -> Result<Self> {
         let scanned = Scanned::new(paths, settings, shown)?;
         if scanned.scan.hash != hash {
-            return Err(Error::Data(format!(
-                "{} has changed since the run began: bring the old text back, or train anew",
-                scanned.whole.name()
-            )));
+            return Err(changed(&scanned.whole));
         }
         Ok(scanned)
     }
@@ -160,6 +157,7 @@ impl Scanned {
 }
 
 /// The texts of a run, tokenized.
+#[derive(Clone)]
 pub struct Corpus {
     /// The texts; several only in a mixture.
     pub texts: Vec<TrainingText>,
@@ -204,6 +202,12 @@ impl Corpus {
         let each = self.names.iter().zip(&found.by_text).map(|(name, loss)| format!("{name} {loss:.4}"));
         format!(" ({})", each.collect::<Vec<_>>().join(", "))
     }
+}
+
+/// Files are not those that the run began with.
+pub(super) fn changed(text: &Text) -> Error {
+    let name = text.name();
+    Error::Data(format!("{name} has changed since the run began: bring the old text back, or train anew"))
 }
 
 /// A text's part of `n` tokens.

@@ -7,6 +7,7 @@ use crate::optim::converge::{Convergence, StopReason};
 use crate::optim::ema::Ema;
 use crate::optim::guard::{Alarm, Guard, find_non_finite};
 use crate::optim::schedule::plateau;
+use crate::optim::swa::Swa;
 use crate::optim::{Optimizer, ParamInfo, Schedule};
 use crate::settings::descent::DescentConfig;
 
@@ -21,6 +22,7 @@ pub struct Descent {
     optimizer: Optimizer,
     schedule: Schedule,
     ema: Option<Ema>,
+    swa: Option<Swa>,
     guard: Option<Guard>,
     convergence: Convergence,
     skipped: u32,
@@ -46,6 +48,8 @@ pub struct Update {
 pub struct DescentState {
     optimizer_steps: u64,
     ema_updates: u64,
+    #[serde(default)]
+    swa_count: u64,
     plateau: Option<plateau::State>,
     guard: Option<Guard>,
     convergence: Convergence,
@@ -62,6 +66,7 @@ impl Descent {
             optimizer: Optimizer::new(&config.optim, infos)?,
             schedule: Schedule::new(&config.schedule)?,
             ema: (config.ema > 0.0).then(|| Ema::new(params, config.ema, true)),
+            swa: (config.swa > 0.0).then(|| Swa::new(config.swa)),
             guard: (config.spike > 0.0).then(|| Guard::new(GUARD_WINDOW, config.spike)),
             convergence: Convergence::new(config.converge),
             skipped: 0,
@@ -98,6 +103,9 @@ impl Descent {
         if let Some(ema) = &mut self.ema {
             ema.update(params);
         }
+        if let Some(swa) = &mut self.swa {
+            swa.update(params, step + 1, total);
+        }
         let stop = self.convergence.observe_gradient(step + 1, f64::from(clipped.norm));
         Ok(Update { lr, grad_norm: clipped.norm, note, skipped: false, stop })
     }
@@ -119,6 +127,14 @@ impl Descent {
         if let Some(ema) = &mut self.ema {
             ema.swap(params);
         }
+        if let Some(swa) = &mut self.swa {
+            swa.swap(params);
+        }
+    }
+
+    /// Whether the average is a [mean over the last updates](crate::optim::swa) that has begun.
+    pub fn averages_uniformly(&self) -> bool {
+        self.swa.as_ref().is_some_and(|swa| swa.count() > 0)
     }
 
     /// State, optimiser's numbers and average for a checkpoint.
@@ -126,12 +142,14 @@ impl Descent {
         let state = DescentState {
             optimizer_steps: self.optimizer.steps(),
             ema_updates: self.ema.as_ref().map_or(0, Ema::updates),
+            swa_count: self.swa.as_ref().map_or(0, Swa::count),
             plateau: self.schedule.state(),
             guard: self.guard.clone(),
             convergence: self.convergence.clone(),
             skipped: self.skipped,
         };
-        (state, self.optimizer.state(), self.ema.as_ref().map_or(&[], Ema::average))
+        let average = self.ema.as_ref().map(Ema::average).or(self.swa.as_ref().map(Swa::numbers));
+        (state, self.optimizer.state(), average.unwrap_or_default())
     }
 
     /// Goes on from a saved state.
@@ -145,6 +163,13 @@ impl Descent {
                 return Err(Error::Run("the checkpoint holds the averaged weights of another model".into()));
             }
             ema.restore(state.ema_updates, average);
+        }
+        if let Some(swa) = &mut self.swa {
+            let n: usize = self.optimizer.infos().iter().map(ParamInfo::len).sum();
+            if average.len() != if state.swa_count > 0 { 2 * n } else { 0 } {
+                return Err(Error::Run("the checkpoint holds the averaged weights of another model".into()));
+            }
+            swa.restore(state.swa_count, average);
         }
         self.schedule.restore(state.plateau);
         self.guard = state.guard;
@@ -266,9 +291,15 @@ mod tests {
 
     #[test]
     fn a_restored_descent_goes_on_alike() {
+        goes_on_alike(0.9, 0.0);
+        goes_on_alike(0.0, 0.8);
+        goes_on_alike(0.0, 0.3);
+    }
+
+    fn goes_on_alike(ema: f32, swa: f64) {
         let config = |c: &mut DescentConfig| {
             c.optim = OptimConfig::new(OptimName::Adam);
-            c.ema = 0.9;
+            (c.ema, c.swa) = (ema, swa);
         };
         let (mut one, mut params) = (descent(config), [1.0f32, -1.0, 0.5]);
         for step in 0..5 {

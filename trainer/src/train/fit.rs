@@ -44,7 +44,7 @@ pub fn fit(run: &mut Run, progress: &mut Progress, sample: Sampler<'_>) -> Resul
     let mut log = Log::open(run.dir.path(), run.trainer.steps())?;
     let mut returns = Returns::default();
     let mut saved = Instant::now();
-    while run.trainer.steps() < run.total {
+    while run.trainer.steps() < run.stop_at {
         match advance(run, progress, &mut log, &mut saved, sample) {
             Ok(None) => {}
             Ok(Some(ending)) => return Ok(ending),
@@ -124,7 +124,7 @@ fn advance(
         Some(n) => step.is_multiple_of(n),
         None => saved.elapsed() >= CHECKPOINT_INTERVAL,
     };
-    if interrupted || stop.is_some() || due || step == run.total {
+    if interrupted || stop.is_some() || due || step == run.stop_at {
         save(run, progress)?;
         *saved = Instant::now();
     }

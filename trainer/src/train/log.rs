@@ -44,6 +44,19 @@ pub enum Line<'a> {
         /// What the model said.
         text: &'a str,
     },
+    /// A beginning of a run with restarts.
+    Restart {
+        /// Updates of the run when it was chosen.
+        step: u64,
+        /// Its seed.
+        seed: u64,
+        /// Its validation loss, nats per token; none if it diverged.
+        val_loss: f64,
+        /// Its updates.
+        updates: u64,
+        /// The run goes on from it.
+        chosen: bool,
+    },
     /// Anything else worth keeping.
     Note {
         /// Updates so far.

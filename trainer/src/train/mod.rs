@@ -8,6 +8,8 @@ pub mod fit;
 pub mod interrupt;
 pub mod log;
 pub mod quantized;
+pub mod restarts;
 pub mod run;
 pub mod run_dir;
+pub mod trained;
 pub mod trainer;

@@ -10,6 +10,7 @@ use super::budget;
 use super::corpus::{Corpus, Scanned};
 use super::feed::{self, BatchSize};
 use super::quantized::QatConfig;
+use super::restarts::{Plan, Restarts};
 use super::trainer::{FINAL_TOKENS, Numbers, Trainer, TrainerConfig, TrainerState};
 use crate::checkpoint::{Checkpoint, Loaded, RunDir};
 use crate::error::{Error, Result};
@@ -56,6 +57,8 @@ pub struct Run {
     pub settings: Settings,
     /// Updates of the whole run.
     pub total: u64,
+    /// Updates after which [`fit`](super::fit::fit) ends: all of them, but for the beginnings of a run with restarts.
+    pub stop_at: u64,
     /// Where the exported model goes.
     pub export: PathBuf,
     /// The weights of the best evaluation, not the last ones, are what the run is worth.
@@ -106,9 +109,10 @@ impl Run {
             crate::data::shares(weights, texts.len())?;
             feed::refuse_full_mixture(texts.len(), batch_size)?;
         }
+        let restarts = Restarts::of(&settings)?;
         crate::data::Text::open(texts)?;
         let dir = RunDir::lock(dir)?;
-        if dir.load_latest()?.is_some() {
+        if dir.load_latest()?.is_some() || Plan::read(dir.path())?.is_some() {
             let path = dir.path().display();
             return Err(Error::Run(format!(
                 "{path} holds a run already: go on with `siskin-train resume {path}` or name another folder by --out"
@@ -116,8 +120,41 @@ impl Run {
         }
         let absolute_texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
         settings.cache = settings.cache.as_deref().map(absolute).transpose()?;
-        let (vocab, corpus, line) = on_threads(threads, || {
-            let scanned = Scanned::new(texts, &settings, bars)?;
+        let mut run = Run::prepare(settings, texts, absolute_texts, dir, export, note, bars)?;
+        let budget = match run.settings.steps {
+            Some(steps) => steps,
+            None => run.measure_budget(run.trainer.config().clone(), started)?,
+        };
+        if budget == 0 {
+            return Err(Error::Setting { key: "steps", problem: "is 0, expected at least 1 update".into() });
+        }
+        run.total = restarts.map_or(Ok(budget), |restarts| restarts.whole(budget))?;
+        run.stop_at = run.total;
+        if restarts.is_some() {
+            let plan = Plan {
+                settings: run.settings.clone(),
+                texts: run.texts.clone(),
+                text_hash: run.corpus.hash,
+                export: run.export.clone(),
+                total: run.total,
+            };
+            plan.write(run.dir.path())?;
+        }
+        Ok(run)
+    }
+
+    /// A run that has made no update, as long as it is not said how many it makes. `texts` are called what `named` says.
+    fn prepare(
+        settings: Settings,
+        named: &[PathBuf],
+        texts: Vec<PathBuf>,
+        dir: RunDir,
+        export: &Path,
+        note: Notes<'_>,
+        bars: bool,
+    ) -> Result<Self> {
+        let (vocab, corpus, line) = on_threads(settings.threads.unwrap_or_else(cores), || {
+            let scanned = Scanned::new(named, &settings, bars)?;
             let vocab = scanned.vocab(&settings)?;
             let mut line = format!(
                 "{}: {} bytes, {} characters",
@@ -132,32 +169,91 @@ impl Run {
             Ok((vocab, corpus, line))
         })?;
         note(&line);
-        let config = trainer_config(&settings, vocab.len())?;
-        let trainer = Trainer::mixed(config.clone(), corpus.texts.clone())?;
+        let trainer = Trainer::mixed(trainer_config(&settings, vocab.len())?, corpus.texts.clone())?;
         if settings.mix.is_some() {
             note(&mixture(&corpus, trainer.lanes().as_deref()));
         }
-        let export = export.to_path_buf();
-        let mut run = Run {
+        Ok(Run {
             dir,
             trainer,
             vocab,
             corpus,
             settings,
             total: 0,
-            export,
+            stop_at: 0,
+            export: export.to_path_buf(),
             export_best: false,
             unsaved: None,
-            texts: absolute_texts,
-        };
-        run.total = match run.settings.steps {
-            Some(steps) => steps,
-            None => run.measure_budget(config, started)?,
-        };
-        if run.total == 0 {
-            return Err(Error::Setting { key: "steps", problem: "is 0, expected at least 1 update".into() });
+            texts,
+        })
+    }
+
+    /// The run in `dir` if it has not got beyond the beginnings of its [restarts](super::restarts), which it then goes on with.
+    ///
+    /// # Errors
+    /// A text that is gone or has changed.
+    pub fn reopen(
+        dir: &Path,
+        threads: Option<usize>,
+        note: Notes<'_>,
+        bars: bool,
+    ) -> Result<Option<(Self, Restarts)>> {
+        if !dir.is_dir() {
+            return Ok(None);
         }
+        let Some(mut plan) = Plan::read(dir)? else { return Ok(None) };
+        let dir = RunDir::lock(dir)?;
+        let Some(restarts) = Restarts::of(&plan.settings)? else { return Ok(None) };
+        if dir.load_latest()?.is_some() {
+            return Ok(None);
+        }
+        if threads.is_some() {
+            plan.settings.threads = threads;
+        }
+        let named = plan.texts.clone();
+        let mut run = Run::prepare(plan.settings, &named, plan.texts, dir, &plan.export, note, bars)?;
+        if run.corpus.hash != plan.text_hash {
+            return Err(super::corpus::changed(&crate::data::Text::open(&named)?));
+        }
+        (run.total, run.stop_at) = (plan.total, plan.total);
+        Ok(Some((run, restarts)))
+    }
+
+    /// The beginning of this run with another seed: a run of its own in `dir`, as far as it has got, that stops after `stop_at` updates.
+    ///
+    /// # Errors
+    /// A folder that another trainer works in, or a damaged checkpoint.
+    pub(super) fn beginning(&self, dir: &Path, seed: u64, stop_at: u64) -> Result<Self> {
+        let settings = Settings { seed: Some(seed), restarts: Some(1), ..self.settings.clone() };
+        let config = trainer_config(&settings, self.vocab.len())?;
+        let mut run = Run {
+            dir: RunDir::lock(dir)?,
+            trainer: Trainer::mixed(config, self.corpus.texts.clone())?,
+            vocab: self.vocab.clone(),
+            corpus: self.corpus.clone(),
+            settings,
+            total: self.total,
+            stop_at,
+            export: self.export.clone(),
+            export_best: false,
+            unsaved: None,
+            texts: self.texts.clone(),
+        };
+        run.go_back()?;
         Ok(run)
+    }
+
+    /// Takes the state of the beginning in `from`, whose seed is `seed`, over.
+    ///
+    /// # Errors
+    /// A damaged checkpoint.
+    pub(super) fn continue_from(&mut self, from: &Path, seed: u64) -> Result<()> {
+        let checkpoint = Checkpoint::load_latest(from)?.checkpoint;
+        let meta: Meta = checkpoint.meta()?;
+        self.settings.seed = Some(seed);
+        let config = trainer_config(&self.settings, self.vocab.len())?;
+        self.trainer = Trainer::mixed(config, self.corpus.texts.clone())?;
+        restore(&mut self.trainer, meta.trainer, &checkpoint)
     }
 
     /// Opens the newest valid checkpoint of the run in `dir`.
@@ -201,6 +297,7 @@ impl Run {
             corpus,
             settings: meta.settings,
             total: meta.total,
+            stop_at: meta.total,
             export: meta.export,
             export_best: meta.export_best,
             unsaved: None,
@@ -234,6 +331,9 @@ impl Run {
         checkpoint.put("optimizer", numbers.optimizer);
         checkpoint.put("average", numbers.average);
         checkpoint.put("best", numbers.best);
+        if !numbers.mean_buffers.is_empty() {
+            checkpoint.put("mean_buffers", numbers.mean_buffers);
+        }
         checkpoint.put("carried", numbers.carried);
         self.dir.save(state.step, &checkpoint)
     }
@@ -382,6 +482,18 @@ fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) 
 /// # Errors
 /// Numbers of another model.
 pub fn exported_weights(meta: &Meta, config: &ModelConfig, checkpoint: &Checkpoint<'_>) -> Result<Vec<f32>> {
+    Ok(exported_store(meta, config, checkpoint)?.folded(f64::from(config.norm_eps)))
+}
+
+/// The weights that a file holds, and the running statistics that belong to them.
+///
+/// # Errors
+/// Numbers of another model.
+pub fn exported_store(
+    meta: &Meta,
+    config: &ModelConfig,
+    checkpoint: &Checkpoint<'_>,
+) -> Result<ParamStore<f32>> {
     let mut store = ParamStore::<f32>::new(config);
     let (n, n_buffers) = (store.values.len(), store.buffers.len());
     let (average, best) = (checkpoint.f32s("average")?, checkpoint.f32s("best")?);
@@ -389,6 +501,10 @@ pub fn exported_weights(meta: &Meta, config: &ModelConfig, checkpoint: &Checkpoi
         best.split_at(n)
     } else if average.len() == n {
         (average, checkpoint.f32s("buffers")?)
+    } else if average.len() == 2 * n {
+        // A mean in pairs of floats: all that the first ones leave is below their precision.
+        let own = mean_buffers(checkpoint)?;
+        (&average[..n], if own.is_empty() { checkpoint.f32s("buffers")? } else { own })
     } else {
         (checkpoint.f32s("weights")?, checkpoint.f32s("buffers")?)
     };
@@ -400,7 +516,7 @@ pub fn exported_weights(meta: &Meta, config: &ModelConfig, checkpoint: &Checkpoi
     }
     store.values.copy_from_slice(values);
     store.buffers.copy_from_slice(buffers);
-    Ok(store.folded(f64::from(config.norm_eps)))
+    Ok(store)
 }
 
 /// The tokenizer that a checkpoint carries.
@@ -410,6 +526,11 @@ pub fn exported_weights(meta: &Meta, config: &ModelConfig, checkpoint: &Checkpoi
 pub fn vocab_of(checkpoint: &Checkpoint<'_>) -> Result<Vocab> {
     let damaged = |e| Error::Run(format!("the checkpoint's vocabulary is damaged: {e}"));
     Vocab::from_bytes(checkpoint.bytes("vocab")?).map_err(damaged)
+}
+
+/// Running statistics of averaged weights, where there are any.
+fn mean_buffers<'c>(checkpoint: &'c Checkpoint<'_>) -> Result<&'c [f32]> {
+    if checkpoint.has("mean_buffers") { checkpoint.f32s("mean_buffers") } else { Ok(&[]) }
 }
 
 /// Hands a checkpoint's numbers to a trainer.
@@ -423,6 +544,7 @@ pub fn restore(trainer: &mut Trainer, state: TrainerState, checkpoint: &Checkpoi
         optimizer: checkpoint.f32s("optimizer")?,
         average: checkpoint.f32s("average")?,
         best: checkpoint.f32s("best")?,
+        mean_buffers: mean_buffers(checkpoint)?,
         carried: checkpoint.f32s("carried")?.to_vec(),
     };
     trainer.restore(state, &numbers)

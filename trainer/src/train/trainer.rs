@@ -20,6 +20,9 @@ use crate::parallel::{DataParallel, Division, Loss};
 use crate::params::ParamStore;
 use crate::settings::descent::DescentConfig;
 
+/// Batches by which the running statistics of averaged weights are collected.
+const STATISTICS_BATCHES: usize = 32;
+
 /// Everything that decides the weights besides the text.
 #[derive(Clone, Debug)]
 pub struct TrainerConfig {
@@ -58,6 +61,8 @@ pub struct Trainer {
     texts: Vec<TrainingText>,
     /// Weights and then running statistics of the best evaluation; empty before the first.
     best: Vec<f32>,
+    /// Running statistics of the mean of the last weights, as of its last evaluation; empty where there is none.
+    mean_buffers: Vec<f32>,
     step: u64,
     tokens_seen: u64,
     /// Of the update that is being made, if it is observed.
@@ -131,6 +136,8 @@ pub struct Numbers<'a> {
     pub average: &'a [f32],
     /// Weights and then running statistics of the best evaluation, or nothing.
     pub best: &'a [f32],
+    /// Running statistics of the mean of the last weights, or nothing.
+    pub mean_buffers: &'a [f32],
     /// Recurrent state that is carried to the next batch.
     pub carried: Vec<f32>,
 }
@@ -180,6 +187,7 @@ impl Trainer {
             feed,
             texts,
             best: Vec::new(),
+            mean_buffers: Vec::new(),
             step: 0,
             tokens_seen: 0,
             observation: None,
@@ -229,6 +237,9 @@ impl Trainer {
         }
         self.step += 1;
         self.tokens_seen += sum.counted as u64;
+        if self.step == total {
+            self.collect_mean_statistics()?;
+        }
         Ok(StepReport { step: self.step, loss, tokens: sum.counted as u64, update })
     }
 
@@ -283,11 +294,12 @@ impl Trainer {
     /// What of the numbers that outlive an update is not finite, if anything.
     pub fn damage(&self) -> Option<&'static str> {
         let (_, optimizer, average) = self.descent.state();
-        let kept: [(&[f32], &str); 5] = [
+        let kept: [(&[f32], &str); 6] = [
             (&self.store.values, "weights are not finite"),
             (&self.store.buffers, "statistics of batch norms are not finite"),
             (optimizer, "the optimiser's numbers are not finite"),
             (average, "averaged weights are not finite"),
+            (&self.mean_buffers, "statistics of the averaged weights are not finite"),
             (&self.best, "the best weights are not finite any more"),
         ];
         kept.into_iter().find(|(numbers, _)| !numbers.iter().all(|x| x.is_finite())).map(|(_, what)| what)
@@ -358,10 +370,49 @@ impl Trainer {
     /// # Errors
     /// Fewer than 2 tokens, or a damaged token cache.
     pub fn evaluate_on(&mut self, tokens: Tokens) -> Result<Loss> {
-        self.descent.swap_average(&mut self.store.values);
+        self.collect_mean_statistics()?;
+        self.swap_average();
         let loss = self.sum_of(tokens);
-        self.descent.swap_average(&mut self.store.values);
+        self.swap_average();
         loss
+    }
+
+    /// Exchanges the weights with their average, if there is one, and the running statistics with those of the average.
+    fn swap_average(&mut self) {
+        self.descent.swap_average(&mut self.store.values);
+        if !self.mean_buffers.is_empty() {
+            self.store.buffers.swap_with_slice(&mut self.mean_buffers);
+        }
+    }
+
+    /// Running statistics belong to the weights that they were collected with. Where the exported weights are a mean of the last ones and
+    /// the model has batch norms, runs the next batches through the mean and takes the even mean of their statistics (Izmailov et al.
+    /// 2018, section 3.2); changes nothing else.
+    fn collect_mean_statistics(&mut self) -> Result<()> {
+        if self.store.buffers.is_empty() || !self.descent.averages_uniformly() {
+            return Ok(());
+        }
+        let place = self.feed.place();
+        let carried: Vec<f32> = self.runner.state().copied().collect();
+        let own = self.store.buffers.clone();
+        self.descent.swap_average(&mut self.store.values);
+        let collected = self.as_exported(true, Self::collect_statistics);
+        self.descent.swap_average(&mut self.store.values);
+        self.mean_buffers = std::mem::replace(&mut self.store.buffers, own);
+        self.runner.state_mut().zip(&carried).for_each(|(to, from)| *to = *from);
+        self.feed.seek(&place)?;
+        collected
+    }
+
+    /// Leaves the mean statistics of the next batches in the store.
+    fn collect_statistics(&mut self) -> Result<()> {
+        for n in 0..STATISTICS_BATCHES {
+            let (batch, fresh) = self.feed.next_batch()?;
+            fresh.iter().for_each(|windows| self.runner.reset_windows(windows.clone()));
+            let rate = 1.0 / (n + 1) as f64; // the first replaces what was there
+            self.runner.step_at_rate(&self.model, &mut self.store, batch, Noise::NONE, rate);
+        }
+        Ok(())
     }
 
     /// Loss of the values in the store on `tokens`.
@@ -387,9 +438,9 @@ impl Trainer {
     /// The weights as a file holds them, in the order of the schema: averaged where there is an average, with batch
     /// norms folded.
     pub fn weights(&mut self) -> Vec<f32> {
-        self.descent.swap_average(&mut self.store.values);
+        self.swap_average();
         let weights = self.store.folded(f64::from(self.config.model.norm_eps));
-        self.descent.swap_average(&mut self.store.values);
+        self.swap_average();
         weights
     }
 
@@ -398,11 +449,11 @@ impl Trainer {
     pub fn observe_validation(&mut self, loss: f64) -> Option<StopReason> {
         let stop = self.descent.observe_validation(self.step, loss);
         if self.descent.best().is_some_and(|(_, step)| step == self.step) {
-            self.descent.swap_average(&mut self.store.values);
+            self.swap_average();
             self.best.clear();
             self.best.extend_from_slice(&self.store.values);
             self.best.extend_from_slice(&self.store.buffers);
-            self.descent.swap_average(&mut self.store.values);
+            self.swap_average();
         }
         stop
     }
@@ -479,6 +530,7 @@ impl Trainer {
             optimizer,
             average,
             best: &self.best,
+            mean_buffers: &self.mean_buffers,
             carried: self.runner.state().copied().collect(),
         };
         (state, numbers)
@@ -501,6 +553,11 @@ impl Trainer {
             return Err(other_model("best weights", numbers.best.len(), all));
         }
         self.best = numbers.best.to_vec();
+        if !(numbers.mean_buffers.is_empty() || numbers.mean_buffers.len() == self.store.buffers.len()) {
+            let found = numbers.mean_buffers.len();
+            return Err(other_model("statistics of averaged weights", found, self.store.buffers.len()));
+        }
+        self.mean_buffers = numbers.mean_buffers.to_vec();
         self.descent.restore(state.descent, numbers.optimizer, numbers.average)?;
         self.feed.seek(&state.cursor)?;
         self.step = state.step;
@@ -513,7 +570,8 @@ impl Trainer {
 /// top of it.
 fn reserve(config: &TrainerConfig, division: Division, n_params: usize) -> Result<()> {
     // Weights, two moments, the best weights; a gradient of each shard; an average, a sum, quantized weights.
-    let copies = [config.descent.ema > 0.0, config.descent.accumulate > 1, config.qat.is_some()];
+    let swa = config.descent.swa > 0.0;
+    let copies = [config.descent.ema > 0.0, swa, swa, config.descent.accumulate > 1, config.qat.is_some()];
     let averages = copies.into_iter().filter(|&copy| copy).count();
     let bytes = n_params.saturating_mul(4 * (4 + division.shards + averages));
     let megabytes = bytes.div_ceil(1_000_000);

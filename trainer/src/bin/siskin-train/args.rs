@@ -43,6 +43,10 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Write a page that shows a run: losses, gradients, samples, what was exported
     Report(ReportArgs),
+    /// Draw what a model does with a text: surprise at each token, attention maps, states of recurrent cells
+    Inspect(InspectArgs),
+    /// Draw the loss on a plane through weight space: around a trained model, or between several
+    Landscape(LandscapeArgs),
     /// Train a tokenizer on texts and show what it does to them
     Tokenizer(TokenizerArgs),
 }
@@ -205,6 +209,83 @@ pub struct ReportArgs {
     /// The page to write (default: report.html in the run folder)
     #[arg(short, long, value_name = "FILE.html")]
     pub output: Option<PathBuf>,
+}
+
+/// `inspect`.
+#[derive(Args)]
+#[command(after_help = "\
+Reads the newest checkpoint and runs the text through the weights that an export takes.\n\
+A Transformer block gives one map for each head: a row for each token that reads, a column for each token that is read.\n\
+A recurrent block gives its state over the text, the units that vary most first; --gates adds gates and cell states.\n\
+Blocks, heads and units are counted from 0, as in the names of tensors.\n\n\
+  siskin-train inspect runs/my --text \"To be, or not to be\"\n  \
+  siskin-train inspect runs/my --text-file poem.txt --layer 1 --head 3 -o head.svg\n  \
+  siskin-train inspect runs/my --text \"Once\" --json | jq .probability")]
+pub struct InspectArgs {
+    /// Run folder
+    pub run: PathBuf,
+    /// The text to run through the model; what does not fit into its context is left out
+    #[arg(long, required_unless_present = "text_file", allow_hyphen_values = true)]
+    pub text: Option<String>,
+    /// Read the text from a file instead, UTF-8
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    pub text_file: Option<PathBuf>,
+    /// What to write: a page (.html) or one picture of all (.svg) (default: inspect.html in the run folder)
+    #[arg(short, long, value_name = "FILE.html|.svg")]
+    pub output: Option<PathBuf>,
+    /// Only this block
+    #[arg(long)]
+    pub layer: Option<usize>,
+    /// Head to show large (default: the one that looks most sharply)
+    #[arg(long)]
+    pub head: Option<usize>,
+    /// Most units of a recurrent block
+    #[arg(long, default_value_t = 24, value_name = "N")]
+    pub units: usize,
+    /// Draw gates too: cell state and i, f, o of an LSTM, z and r of a GRU
+    #[arg(long)]
+    pub gates: bool,
+    /// Print all numbers as JSON, and write a picture only where --output says
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `landscape`.
+#[derive(Args)]
+#[command(after_help = "\
+Around one run, the plane is spanned by two random directions on the scale of its weights (Li et al. 2018): 1.0 is as far\n\
+as the weights themselves are long. With --between it goes through the weights of two or three runs of the same model, and\n\
+the loss along the straight lines between them is drawn too: the barrier says how far it rises above its ends.\n\
+Losses are those of the float weights, by the trainer, on the first --tokens of the held-out part.\n\n\
+  siskin-train landscape runs/my\n  \
+  siskin-train landscape runs/seed-1 --between runs/seed-2 runs/seed-3 -o seeds.svg")]
+pub struct LandscapeArgs {
+    /// Run folder
+    pub run: PathBuf,
+    /// Other runs of the same model, one or two: the plane goes through all
+    #[arg(long, value_name = "RUN", num_args = 1..=2)]
+    pub between: Vec<PathBuf>,
+    /// Points of a side, odd
+    #[arg(long, default_value_t = 25, value_name = "N")]
+    pub grid: usize,
+    /// How far to go to each side, in lengths of the weights
+    #[arg(long, default_value_t = 1.0)]
+    pub span: f64,
+    /// Held-out tokens that every point is measured on
+    #[arg(long, default_value_t = 4096, value_name = "N")]
+    pub tokens: u64,
+    /// Seed of the random directions
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Cores to use (default all); does not change the result
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// The picture to write (default: landscape.svg in the run folder)
+    #[arg(short, long, value_name = "FILE.svg")]
+    pub output: Option<PathBuf>,
+    /// Print all numbers as JSON, and write a picture only where --output says
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `tokenizer`.

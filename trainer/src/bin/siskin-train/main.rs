@@ -4,6 +4,8 @@ mod args;
 mod bench;
 mod export;
 mod gradcheck;
+mod inspect;
+mod landscape;
 mod measure;
 mod report;
 mod tokenizer;
@@ -38,6 +40,8 @@ fn run(command: Command) -> Result<()> {
         Command::Gradcheck(args) => gradcheck::gradcheck(*args),
         Command::Bench(args) => bench::bench(*args),
         Command::Report(args) => report::report(args),
+        Command::Inspect(args) => inspect::inspect(args),
+        Command::Landscape(args) => landscape::landscape(args),
         Command::Tokenizer(args) => tokenizer::tokenizer(args),
     }
 }

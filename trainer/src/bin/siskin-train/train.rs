@@ -11,6 +11,7 @@ use siskin_trainer::progress::{Progress, clock, peak_memory, thousands};
 use siskin_trainer::report::outcome::{self, Outcome};
 use siskin_trainer::settings::read_toml;
 use siskin_trainer::train::fit::{Ending, fit};
+use siskin_trainer::train::restarts::{self, Restarts};
 use siskin_trainer::train::run::Run;
 use siskin_trainer::train::run_dir;
 use siskin_trainer::train::trainer::FINAL_TOKENS;
@@ -33,11 +34,19 @@ pub fn train(args: TrainArgs) -> Result<()> {
     let started = Instant::now();
     let tell = |line: &str| note(args.quiet, line);
     let run = Run::start_watched(&said, &args.texts, &dir, &export, &tell, !args.quiet)?;
-    go_on(run, args.quiet, started)
+    match Restarts::of(&run.settings)? {
+        Some(restarts) => go_on_from_best(run, restarts, args.quiet, started),
+        None => go_on(run, args.quiet, started),
+    }
 }
 
 pub fn resume(args: ResumeArgs) -> Result<()> {
     let started = Instant::now();
+    let tell = |line: &str| note(args.quiet, line);
+    if let Some((mut run, restarts)) = Run::reopen(&args.run, args.threads, &tell, !args.quiet)? {
+        run.export = args.export.unwrap_or(run.export);
+        return go_on_from_best(run, restarts, args.quiet, started);
+    }
     let mut run = Run::resume_watched(&args.run, args.threads, !args.quiet)?;
     if let Some(export) = args.export {
         run.export = export;
@@ -45,6 +54,17 @@ pub fn resume(args: ResumeArgs) -> Result<()> {
     let (step, total) = (run.trainer.steps(), run.total);
     note(args.quiet, &format!("going on after step {step} of {total}"));
     go_on(run, args.quiet, started)
+}
+
+/// Tries the beginnings of a run with restarts, and goes on with the best.
+fn go_on_from_best(mut run: Run, with: Restarts, quiet: bool, started: Instant) -> Result<()> {
+    if restarts::begin(&mut run, with, quiet, &mut sample_of, &|line| note(quiet, line))? {
+        return go_on(run, quiet, started);
+    }
+    let folder = run.dir.path().display();
+    eprintln!("stopped among the beginnings of {folder}, which are saved");
+    eprintln!("next: siskin-train resume {folder}");
+    Ok(())
 }
 
 fn go_on(mut run: Run, quiet: bool, started: Instant) -> Result<()> {

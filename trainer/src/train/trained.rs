@@ -1,0 +1,59 @@
+//! A run's model as it is exported, opened to be looked at: nothing is locked, a trainer may be at work in the folder.
+
+use std::path::{Path, PathBuf};
+
+use siskin_format::Vocab;
+
+use super::run::{Meta, exported_store, texts_of, trainer_config, vocab_of};
+use super::trainer::TrainerConfig;
+use crate::checkpoint::Checkpoint;
+use crate::data::Tokens;
+use crate::error::Result;
+use crate::model::Model;
+use crate::params::ParamStore;
+
+/// A trained model with the weights that an export takes: averaged or best where the run says so, in f32.
+pub struct TrainedRun {
+    /// The folder.
+    pub path: PathBuf,
+    /// What the checkpoint says of the run.
+    pub meta: Meta,
+    /// Its tokenizer.
+    pub vocab: Vocab,
+    /// How it was trained.
+    pub config: TrainerConfig,
+    /// The model.
+    pub model: Model<f32>,
+    /// Its weights and running statistics.
+    pub store: ParamStore<f32>,
+}
+
+impl TrainedRun {
+    /// Opens the newest valid checkpoint of the run in `run`.
+    ///
+    /// # Errors
+    /// No run there, or a damaged one.
+    pub fn open(run: &Path) -> Result<Self> {
+        let checkpoint = Checkpoint::load_latest(run)?.checkpoint;
+        let meta: Meta = checkpoint.meta()?;
+        let vocab = vocab_of(&checkpoint)?;
+        let config = trainer_config(&meta.settings, vocab.len())?;
+        let store = exported_store(&meta, &config.model, &checkpoint)?;
+        let model = Model::new(&config.model)?;
+        Ok(TrainedRun { path: run.to_path_buf(), meta, vocab, config, model, store })
+    }
+
+    /// The folder's name.
+    pub fn name(&self) -> String {
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        path.file_name().map_or_else(|| self.path.display().to_string(), |n| n.to_string_lossy().into_owned())
+    }
+
+    /// The first `most` tokens of the held-out part of its texts.
+    ///
+    /// # Errors
+    /// A text that is gone or has changed.
+    pub fn held_out(&self, most: u64) -> Result<Tokens> {
+        texts_of(&self.meta, false)?.held_out(&self.vocab, most)
+    }
+}
