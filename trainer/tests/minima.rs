@@ -200,3 +200,21 @@ fn the_loss_can_be_drawn_around_and_between_models() {
     assert!(place.fails("landscape s1 --grid 4").contains("odd number"));
     assert!(place.fails("landscape nowhere").contains("nowhere"));
 }
+
+#[test]
+fn runs_are_averaged_evenly() {
+    let place = Place::new();
+    place.ok(&train("gpt", "--steps 20 --out a --quiet"));
+    place.ok(&train("gpt", "--steps 20 --seed 2 --out b --quiet"));
+    // The mean of a run with itself is that run.
+    let loss = |out: &str| out.lines().find(|l| l.contains("by the runtime: float")).unwrap().to_string();
+    let (a, _) = place.ok("average a a -o same.siskin --dtype q8");
+    assert_eq!(loss(&a), loss(&place.ok("export a -o a.siskin --dtype q8").0));
+    let (out, stderr) = place.ok("average a b -o mean.siskin");
+    assert!(out.starts_with("a: loss ") && out.contains("the mean of 2 runs"), "{out}");
+    assert!(stderr.contains("next: siskin run mean.siskin"));
+    place.ok(&train("gru", "--steps 5 --out c --quiet"));
+    assert!(place.fails("average a c -o x.siskin").contains("different shapes"));
+    place.ok(&train("rnn", "--steps 5 --norm batch --out d --quiet"));
+    assert!(place.fails("average d d -o x.siskin").contains("batch norms"));
+}

@@ -129,7 +129,7 @@ impl Landscape {
         options.check()?;
         let [first, others @ ..] = runs else { panic!("a run to look at") };
         for other in others {
-            same_model(first, other)?;
+            first.must_match(other)?;
         }
         let surface = Surface::new(first, options.tokens)?;
         let numbers = |run: &TrainedRun| [&run.store.values[..], &run.store.buffers].concat();
@@ -218,20 +218,6 @@ impl Landscape {
             "losses": self.losses.iter().map(|row| row.iter().map(|v| number(*v)).collect()).collect::<Vec<Value>>(),
         })
     }
-}
-
-fn same_model(first: &TrainedRun, other: &TrainedRun) -> Result<()> {
-    let what = if first.config.model != other.config.model {
-        "are of different shapes"
-    } else if first.vocab.to_bytes() != other.vocab.to_bytes() {
-        "have different vocabularies"
-    } else {
-        return Ok(());
-    };
-    let (a, b) = (first.path.display(), other.path.display());
-    Err(Error::Run(format!(
-        "the models of {a} and {b} {what}: only models of one shape, trained on one text, lie in one weight space"
-    )))
 }
 
 /// Where the points lie.

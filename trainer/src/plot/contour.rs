@@ -118,8 +118,10 @@ mod tests {
             let values = vec![vec![0.0, high], vec![high, 0.0]];
             let lines = contours(&at, &at, &values, level);
             assert_eq!(lines.len(), 2);
-            // Above the level in the middle: the lines cut off the low corners, so they do not meet x = y; below it they cut off the high ones.
-            let cuts_low = lines.iter().all(|l| l.iter().all(|(x, y)| x + y < 0.99 || x + y > 1.01));
+            // With a middle above the level, each line cuts off a low corner and stays on its side of x + y = 1; else a high one, across.
+            let stays =
+                |l: &Vec<Point>| l.iter().all(|(x, y)| x + y < 1.0) || l.iter().all(|(x, y)| x + y > 1.0);
+            let cuts_low = lines.iter().all(stays);
             assert_eq!(cuts_low, high / 2.0 >= level, "{lines:?}");
         }
     }

@@ -1,6 +1,8 @@
 //! A model in training: weights, gradients, batches and descent, one update at a time.
 
 #[cfg(test)]
+mod averaging;
+#[cfg(test)]
 mod recovery;
 
 use siskin_format::ModelConfig;

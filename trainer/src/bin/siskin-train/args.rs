@@ -47,6 +47,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Draw the loss on a plane through weight space: around a trained model, or between several
     Landscape(LandscapeArgs),
+    /// Average the weights of several runs, export the mean and measure it beside them
+    Average(AverageArgs),
     /// Train a tokenizer on texts and show what it does to them
     Tokenizer(TokenizerArgs),
 }
@@ -286,6 +288,27 @@ pub struct LandscapeArgs {
     /// Print all numbers as JSON, and write a picture only where --output says
     #[arg(long)]
     pub json: bool,
+}
+
+/// `average`.
+#[derive(Args)]
+#[command(after_help = "\
+Runs that went separate ways from one trained beginning often average well (Wortsman et al. 2022); runs from different seeds\n\
+do not, since a barrier lies between them: see `siskin-train landscape --between`.\n\n\
+  siskin-train average runs/a runs/b -o mean.siskin")]
+pub struct AverageArgs {
+    /// Run folders, of one model on one text
+    #[arg(required = true, num_args = 2..)]
+    pub runs: Vec<PathBuf>,
+    /// The file to write
+    #[arg(short, long, value_name = "MODEL.siskin")]
+    pub output: PathBuf,
+    /// Weights of the file
+    #[arg(long, default_value = "q8", value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
+    pub dtype: String,
+    /// Cores to use
+    #[arg(long)]
+    pub threads: Option<usize>,
 }
 
 /// `tokenizer`.

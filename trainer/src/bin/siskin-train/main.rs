@@ -1,6 +1,7 @@
 //! `siskin-train`: from a text to a quantized model that generates.
 
 mod args;
+mod average;
 mod bench;
 mod export;
 mod gradcheck;
@@ -42,6 +43,7 @@ fn run(command: Command) -> Result<()> {
         Command::Report(args) => report::report(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Landscape(args) => landscape::landscape(args),
+        Command::Average(args) => average::average(args),
         Command::Tokenizer(args) => tokenizer::tokenizer(args),
     }
 }
