@@ -161,8 +161,7 @@ fn one_head(seen: &Inspection, block: usize, head: usize) -> Picture {
         (Axis::Numbers(at), true) => Axis::Numbers(at.iter().rev().map(|v| -v).collect()),
         (axis, _) => axis,
     };
-    let title =
-        format!("Block {block}, head {head}: share of attention that each token pays to those before it");
+    let title = format!("Block {block}, head {head}: where each token looks");
     let side = if n <= LABELLED { (150 + 14 * n as u32).clamp(360, 900) } else { 800 };
     let map = HeatMap::new(&title, "token that is read", "token that reads", axis(), y, rows)
         .range(0.0, 1.0)
