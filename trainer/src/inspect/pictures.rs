@@ -258,8 +258,9 @@ fn trace(
     units: &[usize],
 ) -> String {
     let signed = matches!(letter, "h" | "c");
-    let most = values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     let n = seen.tokens.len().min(LINE * MOST_LINES);
+    let shown = values.chunks_exact(hidden).flat_map(|now| units.iter().map(|&unit| now[unit].abs()));
+    let most = shown.fold(0.0, f64::max);
     let line = |first: usize| {
         let last = (first + LINE).min(n);
         let columns = seen.tokens[first..last].iter().map(|t| t.label.clone()).collect::<Vec<_>>();

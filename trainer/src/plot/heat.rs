@@ -407,7 +407,14 @@ impl HeatMap {
                 self.map.hex(t)
             ));
         }
-        for (value, label) in colours.ticks((height / 40.0) as usize) {
+        let mut ticks = colours.ticks((height / 40.0) as usize);
+        // A root leaves so much room above the first value that no round one may stand there.
+        if self.root
+            && ticks.first().is_none_or(|(v, _)| self.colour_at(colours, *v).is_some_and(|at| at > 0.2))
+        {
+            ticks.insert(0, (colours.first(), plain(colours.first())));
+        }
+        for (value, label) in ticks {
             let Some(at) = self.colour_at(colours, value) else { continue };
             let y = area.y + (1.0 - at) * height;
             canvas.line("axis", (x + 12.0, y), (x + 15.0, y));

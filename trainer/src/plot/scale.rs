@@ -41,6 +41,11 @@ impl Scale {
         Scale { lo, hi: self.hi + room, ..self }
     }
 
+    /// The value at its beginning.
+    pub(crate) fn first(&self) -> f64 {
+        self.lo
+    }
+
     /// Where on the axis a value lies: 0 is its beginning, 1 its end; `None` for what has no place on it.
     pub(crate) fn place(&self, value: f64) -> Option<f64> {
         let from = if self.log { f64::log10 } else { |v| v };
