@@ -6,6 +6,8 @@ use std::fmt::Write;
 pub(crate) const FONT: f64 = 12.0;
 /// Size of titles, pixels.
 const TITLE: f64 = 14.0;
+/// Bold text is wider than other text by this.
+const BOLD: f64 = 1.1;
 /// Between a picture's edge and what is in it.
 pub(crate) const MARGIN: f64 = 12.0;
 
@@ -48,7 +50,7 @@ impl Canvas {
         let description = description.unwrap_or_default();
         let mut canvas =
             Canvas { title: title.to_string(), description, width, y: MARGIN, body: String::new() };
-        for line in wrap(title, width - 2.0 * MARGIN, TITLE) {
+        for line in wrap(title, (width - 2.0 * MARGIN) / BOLD, TITLE) {
             canvas.y += TITLE + 3.0;
             let y = canvas.y - 3.0;
             canvas.raw(&format!(
@@ -179,8 +181,7 @@ pub(crate) fn escape(text: &str) -> String {
 pub(crate) fn text_width(text: &str, font: f64) -> f64 {
     let ems = |c: char| match c {
         'i' | 'j' | 'l' | 't' | 'f' | 'I' | '.' | ',' | ':' | ';' | '|' | '\'' | '(' | ')' | ' ' => 0.32,
-        'm' | 'w' | 'M' | 'W' | '%' | '@' => 0.86,
-        '␣' | '↵' | '⇥' | '…' => 0.86,
+        'm' | 'w' | 'M' | 'W' | '%' | '@' | '␣' | '↵' | '⇥' | '…' => 0.86,
         'A'..='Z' => 0.66,
         c if c < '\u{1100}' => 0.6,
         _ => 1.05,

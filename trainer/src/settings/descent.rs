@@ -121,6 +121,9 @@ impl DescentConfig {
         if self.optim.weight_decay() > 0.0 {
             line.push_str(&format!(", weight decay {}", self.optim.weight_decay()));
         }
+        if self.swa > 0.0 {
+            line.push_str(&format!(", mean of the last {} of the updates", self.swa));
+        }
         line
     }
 
