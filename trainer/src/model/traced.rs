@@ -1,6 +1,6 @@
 //! A pass over one text whose inside is kept: where each head of attention looks, and what recurrent cells hold at every token.
 //!
-//! It is the forward pass of an evaluation, bit for bit. Blocks name what they compute as they do for an [observed](super::observed)
+//! It is the forward pass of an evaluation, bit for bit. Blocks name what they compute as they do for an observed
 //! pass; the gates of a cell are taken from what the tape saved for a backward pass that never comes.
 
 use super::observed::Watches;

@@ -1,6 +1,6 @@
 //! `inspect`: a model at work on a text, as pictures or numbers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use siskin_trainer::checkpoint::write_atomic;
 use siskin_trainer::inspect::pictures::{Choice, Picture, pictures};
@@ -57,7 +57,7 @@ fn is_svg(path: &Path) -> Result<bool> {
     }
 }
 
-fn read(path: &PathBuf) -> Result<String> {
+fn read(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();

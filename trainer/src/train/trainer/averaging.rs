@@ -67,23 +67,21 @@ fn statistics_are_those_of_the_mean_weights() {
     for _ in 0..super::STATISTICS_BATCHES {
         let (batch, _) = feed.next_batch().unwrap();
         let rows = batch.tokens.len() as f64;
-        for j in 0..8 {
+        for (j, (mean, var)) in mean.iter_mut().zip(&mut var).enumerate() {
             let x = |t: &u32| f64::from(embedding[*t as usize * 8 + j]);
             let m = batch.tokens.iter().map(x).sum::<f64>() / rows;
             let v = batch.tokens.iter().map(|t| (x(t) - m).powi(2)).sum::<f64>() / rows;
-            mean[j] += m / super::STATISTICS_BATCHES as f64;
-            var[j] += v / super::STATISTICS_BATCHES as f64;
+            *mean += m / super::STATISTICS_BATCHES as f64;
+            *var += v / super::STATISTICS_BATCHES as f64;
         }
     }
-    for j in 0..8 {
-        let (found_mean, found_var) =
-            (f64::from(numbers.mean_buffers[j]), f64::from(numbers.mean_buffers[8 + j]));
-        assert!((found_mean - mean[j]).abs() < 1e-5, "mean {j}: {found_mean}, expected {}", mean[j]);
-        assert!(
-            (found_var - var[j]).abs() < 1e-5 + 1e-4 * var[j],
-            "variance {j}: {found_var}, expected {}",
-            var[j]
-        );
+    let (means, variances) = numbers.mean_buffers.split_at(8);
+    for (found, expected) in means.iter().zip(mean) {
+        assert!((f64::from(*found) - expected).abs() < 1e-5, "mean {found}, expected {expected}");
+    }
+    for (found, expected) in variances.iter().zip(var) {
+        let error = (f64::from(*found) - expected).abs();
+        assert!(error < 1e-5 + 1e-4 * expected, "variance {found}, expected {expected}");
     }
     assert_ne!(numbers.mean_buffers, numbers.buffers);
 }
