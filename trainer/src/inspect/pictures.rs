@@ -259,7 +259,7 @@ fn trace(
 ) -> String {
     let signed = matches!(letter, "h" | "c");
     let n = seen.tokens.len().min(LINE * MOST_LINES);
-    let shown = values.chunks_exact(hidden).flat_map(|now| units.iter().map(|&unit| now[unit].abs()));
+    let shown = values.chunks_exact(hidden).flat_map(|now| units.iter().map(move |&unit| now[unit].abs()));
     let most = shown.fold(0.0, f64::max);
     let line = |first: usize| {
         let last = (first + LINE).min(n);
