@@ -4,10 +4,9 @@ use siskin_format::DType;
 use siskin_format::receipt::{Origin, Receipt};
 use siskin_format::xxh64::xxh64;
 use siskin_trainer::Result;
-use siskin_trainer::data::Tokens;
-use siskin_trainer::export::Trained;
+use siskin_trainer::export::{MAX_MEASURED, Trained};
 use siskin_trainer::progress::thousands;
-use siskin_trainer::train::run::sources_of;
+use siskin_trainer::train::run::texts_of;
 use siskin_trainer::train::trained::TrainedRun;
 use siskin_trainer::verify::Measured;
 
@@ -18,7 +17,10 @@ pub fn average(args: AverageArgs) -> Result<()> {
     let weights = TrainedRun::mean(&runs)?;
     let (config, vocab) = (&runs[0].config.model, &runs[0].vocab);
     let threads = args.threads.unwrap_or(runs[0].config.threads);
-    let ids = runs[0].held_out()?;
+    let texts = texts_of(&runs[0].meta, false)?;
+    let held_out = texts.held_out(vocab, MAX_MEASURED)?;
+    let mut ids = vec![0; held_out.len() as usize];
+    held_out.read(0, &mut ids)?;
     for run in runs.iter().filter(|_| ids.len() > 1) {
         let trained = Trained { config, vocab, weights: &run.store.values };
         let loss = Measured::from_bytes(trained.to_bytes(DType::F32)?)?.loss(&ids, threads)?;
@@ -34,11 +36,10 @@ pub fn average(args: AverageArgs) -> Result<()> {
     let names: Vec<String> = runs.iter().map(TrainedRun::name).collect();
     let receipt = Receipt {
         producer: Some(format!("siskin-train {}", env!("CARGO_PKG_VERSION"))),
-        sources: sources_of(&runs[0].meta.texts)?,
+        sources: texts.sources(),
         origin: Some(Origin { name: format!("mean of {}", names.join(", ")), hash: xxh64(&bytes) }),
         ..Receipt::default()
     };
-    let held_out = Tokens::from_vec(ids);
     let exported = trained.export(&args.output, dtype, receipt, ("validation part", &held_out), threads)?;
     let file = args.output.display();
     println!(

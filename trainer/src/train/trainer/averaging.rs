@@ -57,9 +57,15 @@ fn statistics_are_those_of_the_mean_weights() {
     assert_eq!((numbers.buffers, numbers.carried), (undisturbed.buffers, undisturbed.carried));
 
     let config = trainer.config();
-    let mut feed =
-        Feed::new(Tokens::from_vec(text()), config.seq_len, config.batch_size, true, config.seed).unwrap();
-    feed.seek(state.cursor).unwrap();
+    let mut feed = Feed::new(
+        vec![(Tokens::from_vec(text()), 1.0)],
+        config.seq_len,
+        config.batch_size,
+        true,
+        config.seed,
+    )
+    .unwrap();
+    feed.seek(&state.cursor).unwrap();
     let n = numbers.weights.len();
     let embedding = &numbers.average[trainer.store.layout().range("embed.weight").unwrap()];
     assert_eq!(numbers.average.len(), 2 * n);
