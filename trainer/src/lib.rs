@@ -10,6 +10,7 @@
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod experiment;
 pub mod export;
 pub mod float;
 pub mod gradcheck;

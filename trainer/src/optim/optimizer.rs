@@ -108,6 +108,15 @@ impl Optimizer {
         self.lr
     }
 
+    /// Replaces the learning rate before schedule and multipliers, and in Muon, if `adam_lr` is given, that of embedding, head and
+    /// vectors, from the next step on. What the rule remembers stays.
+    pub fn set_rates(&mut self, lr: f32, adam_lr: Option<f32>) {
+        self.lr = lr;
+        if let (Rule::Muon(muon), Some(adam_lr)) = (&mut self.rule, adam_lr) {
+            muon.adam_lr = adam_lr;
+        }
+    }
+
     /// Everything the rule remembers, for a checkpoint; together with [`Optimizer::steps`] it is the whole state.
     pub fn state(&self) -> &[f32] {
         &self.state

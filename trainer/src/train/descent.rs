@@ -117,6 +117,11 @@ impl Descent {
         self.convergence.observe_loss(step, loss)
     }
 
+    /// See [`Optimizer::set_rates`].
+    pub fn set_rates(&mut self, lr: f32, adam_lr: Option<f32>) {
+        self.optimizer.set_rates(lr, adam_lr);
+    }
+
     /// Loss and step of the best evaluation.
     pub fn best(&self) -> Option<(f64, u64)> {
         self.convergence.best().map(|(loss, step)| (self.sign() * loss, step))

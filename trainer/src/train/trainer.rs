@@ -245,6 +245,12 @@ impl Trainer {
         Ok(StepReport { step: self.step, loss, tokens: sum.counted as u64, update })
     }
 
+    /// Replaces the learning rates of the updates to come, before schedule and multipliers: a range test's way to drive them. A
+    /// checkpoint does not keep them.
+    pub fn set_rates(&mut self, lr: f32, adam_lr: Option<f32>) {
+        self.descent.set_rates(lr, adam_lr);
+    }
+
     /// Does `work` with weights and activations as the exported file will have them, if they are to be and `now`.
     fn as_exported<R>(&mut self, now: bool, work: impl FnOnce(&mut Self) -> R) -> R {
         let Some(mut quantized) = self.quantized.take_if(|_| now) else { return work(self) };
