@@ -19,13 +19,13 @@
 
 use crate::error::{Error, Result};
 use crate::experiment::prepared::Prepared;
+use crate::experiment::trial::Smooth;
+use crate::experiment::variant::without_schedule;
 use crate::settings::Settings;
 use crate::train::interrupt;
 
 /// The loss that ends a test, as a multiple of the lowest.
 const DIVERGED: f64 = 4.0;
-/// Losses of a test that one smoothed loss averages over: a share of all.
-const SMOOTH_SHARE: f64 = 1.0 / 20.0;
 
 /// Which rates of an optimiser are driven. Only Muon has two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +100,10 @@ impl RangeTest {
             return refuse("from", format!("is {from}, expected a rate of at least 1e-30"));
         }
         if !(to.is_finite() && to <= 1e30 && to >= 2.0 * from) {
-            return refuse("to", format!("is {to}, expected at least twice --from ({from}) and at most 1e30"));
+            return refuse(
+                "to",
+                format!("is {to}, expected at least twice --from ({from}) and at most 1e30"),
+            );
         }
         if !(20..=100_000).contains(&steps) {
             return refuse("steps", format!("is {steps}, expected 20 to 100000 (200 is usual)"));
@@ -117,7 +120,12 @@ impl RangeTest {
     ///
     /// # Errors
     /// Settings that cannot work, a loss that is not finite before the first update, or a damaged token cache.
-    pub fn run(&self, data: &Prepared, settings: &Settings, each: &mut dyn FnMut(u64, &Sample)) -> Result<Sweep> {
+    pub fn run(
+        &self,
+        data: &Prepared,
+        settings: &Settings,
+        each: &mut dyn FnMut(u64, &Sample),
+    ) -> Result<Sweep> {
         let mut trainer = data.trainer(settings)?;
         let (lr, adam_lr) = rates_of(settings);
         let mut sweep = Sweep {
@@ -174,28 +182,13 @@ pub fn at_constant_rate(settings: &Settings) -> Settings {
     Settings {
         schedule: Some("constant".into()),
         warmup: Some(0),
-        end_factor: None,
-        decay_fraction: None,
-        anneal: None,
-        gamma: None,
-        step_size: None,
-        rate: None,
-        power: None,
-        pct_start: None,
-        div_factor: None,
-        final_div_factor: None,
-        reduce: None,
-        plateau_patience: None,
-        threshold: None,
-        cooldown: None,
-        min_factor: None,
         ema: Some(0.0),
         patience: None,
         min_delta: None,
         target_loss: None,
         grad_tol: None,
         spike: Some(0.0),
-        ..settings.clone()
+        ..without_schedule(settings.clone())
     }
 }
 
@@ -210,27 +203,4 @@ fn no_loss(loss: f64) -> Error {
     Error::Diverged(format!(
         "the loss is {loss} before the first update, so that no rate is to blame: look at the initialisation (init_std, init_gain)"
     ))
-}
-
-/// A running mean that leans on recent losses, corrected for having begun at 0.
-#[derive(Clone, Debug)]
-pub struct Smooth {
-    keep: f64,
-    sum: f64,
-    weight: f64,
-}
-
-impl Smooth {
-    /// Over about a twentieth of `steps` losses.
-    pub fn over(steps: u64) -> Self {
-        let window = (steps as f64 * SMOOTH_SHARE).max(2.0);
-        Smooth { keep: 1.0 - 1.0 / window, sum: 0.0, weight: 0.0 }
-    }
-
-    /// Takes a loss in and gives the mean.
-    pub fn take(&mut self, loss: f64) -> f64 {
-        self.sum = self.keep * self.sum + (1.0 - self.keep) * loss;
-        self.weight = self.keep * self.weight + (1.0 - self.keep);
-        self.sum / self.weight
-    }
 }

@@ -11,7 +11,7 @@ use crate::settings::model::model_config;
 use crate::settings::presets::{TextFacts, fill};
 use crate::settings::{Settings, TOKENIZERS, choice};
 use crate::tokenizer::{self, Kind};
-use crate::train::run::{cores, dataset, split, trainer_config};
+use crate::train::run::{absolute, cores, dataset, split, trainer_config};
 use crate::train::trainer::Trainer;
 
 /// A tokenized text with its vocabulary.
@@ -22,6 +22,10 @@ pub struct Prepared {
     pub data: Dataset,
     /// File names, for titles.
     pub name: String,
+    /// The texts, absolute.
+    pub texts: Vec<PathBuf>,
+    /// Hash of all of them.
+    pub text_hash: u64,
     /// The folder of the token cache, removed with this.
     _scratch: tempfile::TempDir,
 }
@@ -43,7 +47,9 @@ impl Prepared {
             .tempdir()
             .map_err(Error::io("create a temporary folder in", &std::env::temp_dir()))?;
         let data = dataset(&text, &scan, settings, &vocab, scratch.path())?;
-        Ok(Prepared { vocab, data, name: title(texts), _scratch: scratch })
+        let (name, text_hash) = (title(texts), scan.hash);
+        let texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
+        Ok(Prepared { vocab, data, name, texts, text_hash, _scratch: scratch })
     }
 
     /// A trainer at its initialisation.

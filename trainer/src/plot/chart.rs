@@ -20,6 +20,9 @@ pub struct Chart {
     size: (u32, u32),
     series: Vec<Series>,
     marks: Vec<(f64, String)>,
+    bands: Vec<(f64, f64)>,
+    top: f64,
+    has_legend: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ struct Series {
     name: String,
     kind: Kind,
     values: Vec<(f64, f64)>,
+    /// Points in the colour of a curve, that stand beside it.
+    beside: Vec<(f64, f64)>,
     /// Of its colour and its dash.
     style: usize,
 }
@@ -39,6 +44,11 @@ enum Kind {
 }
 
 impl Series {
+    /// Curve and points beside it.
+    fn all(&self) -> impl Iterator<Item = &(f64, f64)> {
+        self.values.iter().chain(&self.beside)
+    }
+
     fn class(&self) -> String {
         let kind = match self.kind {
             Kind::Line => format!("line d{}", self.style % 4),
@@ -61,7 +71,22 @@ impl Chart {
             size: SIZE,
             series: Vec::new(),
             marks: Vec::new(),
+            bands: Vec::new(),
+            top: f64::INFINITY,
+            has_legend: true,
         }
+    }
+
+    /// The vertical axis ends at `top` at the latest; what lies above it is cut off.
+    pub fn top(mut self, top: f64) -> Self {
+        self.top = top;
+        self
+    }
+
+    /// Leaves the names of the series out, where another picture shows them.
+    pub fn without_legend(mut self) -> Self {
+        self.has_legend = false;
+        self
     }
 
     /// A logarithmic horizontal axis.
@@ -100,6 +125,21 @@ impl Chart {
         self.with(name, Kind::Points, values, style)
     }
 
+    /// Single points that belong to the curve before them, in its colour.
+    ///
+    /// # Panics
+    /// If there is no series yet.
+    pub fn beside(mut self, values: Vec<(f64, f64)>) -> Self {
+        self.series.last_mut().expect("a curve that the points stand beside").beside = values;
+        self
+    }
+
+    /// A shaded range of the horizontal axis.
+    pub fn band_x(mut self, from: f64, to: f64) -> Self {
+        self.bands.push((from, to));
+        self
+    }
+
     /// A vertical line at `x` with its label.
     pub fn mark_x(mut self, x: f64, label: &str) -> Self {
         self.marks.push((x, label.to_string()));
@@ -112,7 +152,7 @@ impl Chart {
     }
 
     fn with(mut self, name: &str, kind: Kind, values: Vec<(f64, f64)>, style: usize) -> Self {
-        self.series.push(Series { name: name.to_string(), kind, values, style });
+        self.series.push(Series { name: name.to_string(), kind, values, beside: Vec::new(), style });
         self
     }
 
@@ -121,11 +161,12 @@ impl Chart {
         let usable = |(x, y): &(f64, f64)| {
             x.is_finite() && y.is_finite() && (!self.log.0 || *x > 0.0) && (!self.log.1 || *y > 0.0)
         };
-        let shown = || self.series.iter().flat_map(|s| &s.values).filter(|v| usable(v));
+        let shown = || self.series.iter().flat_map(Series::all).filter(|v| usable(v));
         let marks = self.marks.iter().map(|m| m.0);
         let x = Scale::over(shown().map(|v| v.0).chain(marks), self.log.0);
-        let x = if self.series.iter().any(|s| s.kind == Kind::Points) { x.roomy() } else { x };
-        let y = Scale::over(shown().map(|v| v.1), self.log.1).roomy();
+        let has_points = |s: &Series| s.kind == Kind::Points || !s.beside.is_empty();
+        let x = if self.series.iter().any(has_points) { x.roomy() } else { x };
+        let y = Scale::over(shown().map(|v| v.1.min(self.top)), self.log.1).roomy();
 
         let mut canvas = Canvas::new(&self.title, f64::from(self.size.0), Some(self.describe()));
         self.legend(&mut canvas);
@@ -134,21 +175,25 @@ impl Chart {
         // An inner picture clips what leaves it.
         let (w, h) = (n(area.w), n(area.h));
         canvas.raw(&format!("<svg x=\"{}\" y=\"{}\" width=\"{w}\" height=\"{h}\">", n(area.x), n(area.y)));
+        self.draw_bands(&mut canvas, x, area);
         self.draw_marks(&mut canvas, x, area);
         for series in &self.series {
             match series.kind {
-                Kind::Points => canvas.raw(&points(series, to)),
+                Kind::Points => canvas.raw(&points(series, &series.values, to)),
                 _ => canvas.raw(&path(series, to)),
             }
+        }
+        for series in &self.series {
+            canvas.raw(&points(series, &series.beside, to));
         }
         canvas.raw("</svg>");
         canvas.finish()
     }
 
     /// Names beside their colours, between title and curves, where they cover nothing.
-    fn legend(&self, canvas: &mut Canvas) {
+    pub(super) fn legend(&self, canvas: &mut Canvas) {
         canvas.y += 4.0;
-        if self.series.len() < 2 {
+        if self.series.len() < 2 || !self.has_legend {
             return;
         }
         let mut x = MARGIN;
@@ -164,6 +209,9 @@ impl Chart {
             match series.kind {
                 Kind::Points => canvas.raw(&marker(series, x + 14.0, y)),
                 _ => canvas.line(&series.class(), (x, y), (x + 28.0, y)),
+            }
+            if !series.beside.is_empty() {
+                canvas.raw(&marker(series, x + 14.0, y));
             }
             canvas.text(x + 34.0, y + 4.0, Anchor::Start, &name);
             x += width;
@@ -204,6 +252,15 @@ impl Chart {
             canvas.text(area.x + area.w / 2.0, canvas.y, Anchor::Middle, &shorten(&self.x_label, area.w));
         }
         area
+    }
+
+    fn draw_bands(&self, canvas: &mut Canvas, x: Scale, area: Area) {
+        for (from, to) in &self.bands {
+            if let (Some(from), Some(to)) = (x.place(*from), x.place(*to)) {
+                let (from, to) = (from * area.w, to * area.w);
+                canvas.rect("band", Area { x: from.min(to), y: 0.0, w: (to - from).abs(), h: area.h });
+            }
+        }
     }
 
     fn draw_marks(&self, canvas: &mut Canvas, x: Scale, area: Area) {
@@ -295,15 +352,16 @@ impl Column {
     }
 }
 
-fn points(series: &Series, to: impl Fn((f64, f64)) -> Option<(f64, f64)>) -> String {
-    series.values.iter().filter_map(|v| to(*v)).map(|(x, y)| marker(series, x, y)).collect()
+fn points(series: &Series, values: &[(f64, f64)], to: impl Fn((f64, f64)) -> Option<(f64, f64)>) -> String {
+    values.iter().filter_map(|v| to(*v)).map(|(x, y)| marker(series, x, y)).collect()
 }
 
-/// A circle, square, triangle or diamond.
+/// A circle, square, triangle or diamond. Beside curves, no two of twelve have both dash and shape alike.
 fn marker(series: &Series, x: f64, y: f64) -> String {
-    let class = series.class();
+    let class = format!("dot c{}", series.style % 6);
     let at = |dx: f64, dy: f64| format!("{} {}", n(x + dx), n(y + dy));
-    match series.style % 4 {
+    let shape = if series.kind == Kind::Points { series.style } else { series.style + series.style / 4 };
+    match shape % 4 {
         0 => format!("<circle class=\"{class}\" cx=\"{}\" cy=\"{}\" r=\"3.5\"/>", n(x), n(y)),
         1 => format!("<path class=\"{class}\" d=\"M{}h6.4v6.4h-6.4z\"/>", at(-3.2, -3.2)),
         2 => format!("<path class=\"{class}\" d=\"M{}l4 7h-8z\"/>", at(0.0, -4.5)),

@@ -57,5 +57,24 @@ pub fn grid_of(title: &str, columns: usize, pictures: Vec<String>) -> String {
     canvas.finish()
 }
 
+/// Charts of the same series side by side, the names of the series once above them.
+///
+/// # Panics
+/// If there is no chart.
+pub fn panels(title: &str, charts: Vec<Chart>) -> String {
+    let pictures: Vec<String> = charts.iter().map(|c| c.clone().without_legend().to_svg()).collect();
+    let sizes: Vec<(f64, f64)> =
+        pictures.iter().map(|p| svg::size_of(p).expect("a picture of this module")).collect();
+    let mut canvas = svg::Canvas::new(title, sizes.iter().map(|s| s.0).sum(), None);
+    charts.first().expect("a chart").legend(&mut canvas);
+    let mut left = 0.0;
+    for (picture, (width, _)) in pictures.iter().zip(&sizes) {
+        canvas.embed(picture, left, canvas.y);
+        left += width;
+    }
+    canvas.y += sizes.iter().fold(0.0, |h: f64, s| h.max(s.1));
+    canvas.finish()
+}
+
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ pub(crate) const MARGIN: f64 = 12.0;
 const STYLE: &str = "<style>\
 .sk{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif}\
 .sk text{fill:#333}.sk .title{font-size:14px;font-weight:600;fill:#111}.sk .paper{fill:#fff}.sk .hole{fill:#e8e8e8}\
-.sk .grid{stroke:#e3e3e3}.sk .axis,.sk .mark{stroke:#777;fill:none}.sk .mark{stroke-dasharray:3 3}\
+.sk .grid{stroke:#e3e3e3}.sk .axis,.sk .mark{stroke:#777;fill:none}.sk .mark{stroke-dasharray:3 3}.sk .band{fill:#888;fill-opacity:.16}\
 .sk .line{fill:none;stroke-width:1.8;stroke-linejoin:round}.sk .thin{fill:none;stroke-width:1;opacity:.4}.sk .dot{stroke-width:1.2;fill-opacity:.55}\
 .sk .c0{stroke:#0072b2;fill:#0072b2}.sk .c1{stroke:#d55e00;fill:#d55e00}.sk .c2{stroke:#00805f;fill:#00805f}\
 .sk .c3{stroke:#a8468c;fill:#a8468c}.sk .c4{stroke:#8a6a00;fill:#8a6a00}.sk .c5{stroke:#444;fill:#444}\

@@ -110,3 +110,39 @@ fn a_grid_holds_its_pictures_side_by_side() {
     assert!(w == 600.0 && h > 400.0, "{w} x {h}");
     assert_eq!((count(&svg, "style"), count(&svg, "title")), (1, 4));
 }
+
+#[test]
+fn panels_name_their_series_once_and_tell_them_apart_without_colour() {
+    let values = |i: usize| vec![(0.0, 1.0 + i as f64), (1.0, 2.0)];
+    let names: Vec<String> = (0..12).map(|i| format!("variant {i}")).collect();
+    let chart = |label: &str| {
+        let empty = Chart::new("", label, "loss").size(500, 300);
+        let with = |c: Chart, (i, name): (usize, &String)| c.line(name, values(i)).beside(vec![(1.0, 2.0)]);
+        names.iter().enumerate().fold(empty, with)
+    };
+    let svg = panels("all", vec![chart("steps"), chart("seconds")]);
+    elements(&svg);
+    assert_eq!(svg::size_of(&svg).unwrap().0, 1000.0);
+    for name in &names {
+        assert_eq!(svg.matches(&format!(">{name}</text>")).count(), 1, "{name}");
+    }
+    let legend = &svg[..svg.find("<svg x=").unwrap()];
+    let shape =
+        |s: &str| ["<circle", "h6.4", "l4 7", "l4.5"].into_iter().find(|part| s.contains(part)).unwrap();
+    let looks: Vec<_> =
+        legend.split("<line class=\"line ").skip(1).map(|s| (s[..2].to_string(), shape(s))).collect();
+    assert_eq!(looks.len(), 12);
+    for (i, look) in looks.iter().enumerate() {
+        assert!(!looks[..i].contains(look), "{i}: {look:?}");
+    }
+}
+
+#[test]
+fn what_lies_above_the_top_is_cut_off_and_a_band_is_shaded() {
+    let chart =
+        Chart::new("", "rate", "loss").log_x().line("a", vec![(1e-3, 2.0), (1e-2, 1.0), (1e-1, 900.0)]);
+    let svg = chart.clone().top(3.0).band_x(1e-3, 1e-2).to_svg();
+    assert!(svg.contains(">3.0</text>") && !svg.contains(">800</text>"), "{svg}");
+    assert_eq!(svg.matches("class=\"band\"").count(), 1);
+    assert!(chart.to_svg().contains(">800</text>"));
+}

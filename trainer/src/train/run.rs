@@ -314,7 +314,6 @@ impl Run {
             let step = self.trainer.steps();
             return Err(Error::Diverged(format!("the state after step {step} is not saved: {what}")));
         }
-        let (state, numbers) = self.trainer.state();
         let meta = Meta {
             settings: self.settings.clone(),
             texts: self.texts.clone(),
@@ -322,20 +321,9 @@ impl Run {
             export: self.export.clone(),
             total: self.total,
             export_best: self.export_best,
-            trainer: state.clone(),
+            trainer: self.trainer.state().0,
         };
-        let mut checkpoint = Checkpoint::new(&meta)?;
-        checkpoint.put("vocab", self.vocab.to_bytes());
-        checkpoint.put("weights", numbers.weights);
-        checkpoint.put("buffers", numbers.buffers);
-        checkpoint.put("optimizer", numbers.optimizer);
-        checkpoint.put("average", numbers.average);
-        checkpoint.put("best", numbers.best);
-        if !numbers.mean_buffers.is_empty() {
-            checkpoint.put("mean_buffers", numbers.mean_buffers);
-        }
-        checkpoint.put("carried", numbers.carried);
-        self.dir.save(state.step, &checkpoint)
+        self.dir.save(self.trainer.steps(), &checkpoint_of(&self.trainer, &self.vocab, &meta)?)
     }
 
     /// Goes back to the newest checkpoint, or to the beginning when there is none; gives the step.
@@ -390,6 +378,26 @@ impl Run {
         ];
         Ok(budget::steps_for(minutes, started.elapsed() + whole, step, &pauses))
     }
+}
+
+/// Everything that a resumed run needs; `meta` holds the present state of `trainer`.
+///
+/// # Errors
+/// None but those of [`Checkpoint::new`].
+pub fn checkpoint_of<'a>(trainer: &'a Trainer, vocab: &Vocab, meta: &Meta) -> Result<Checkpoint<'a>> {
+    let (_, numbers) = trainer.state();
+    let mut checkpoint = Checkpoint::new(meta)?;
+    checkpoint.put("vocab", vocab.to_bytes());
+    checkpoint.put("weights", numbers.weights);
+    checkpoint.put("buffers", numbers.buffers);
+    checkpoint.put("optimizer", numbers.optimizer);
+    checkpoint.put("average", numbers.average);
+    checkpoint.put("best", numbers.best);
+    if !numbers.mean_buffers.is_empty() {
+        checkpoint.put("mean_buffers", numbers.mean_buffers);
+    }
+    checkpoint.put("carried", numbers.carried);
+    Ok(checkpoint)
 }
 
 /// The trainer that filled settings describe, for a vocabulary of `vocab_size` tokens.
@@ -550,7 +558,7 @@ pub fn restore(trainer: &mut Trainer, state: TrainerState, checkpoint: &Checkpoi
     trainer.restore(state, &numbers)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find", path))
 }
 

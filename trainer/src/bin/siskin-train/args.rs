@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use siskin_trainer::experiment::presets::PRESETS;
 use siskin_trainer::settings::{DTYPES, Settings, TOKENIZERS};
 
 /// Trains small text generators by gradient descent and exports quantized .siskin files.
@@ -41,6 +42,10 @@ pub enum Command {
     Gradcheck(Box<GradcheckArgs>),
     /// Measure the speed and memory of training steps
     Bench(Box<BenchArgs>),
+    /// Train variants side by side: optimisers, schedules, norms, any setting; one picture
+    Compare(Box<CompareArgs>),
+    /// Find a learning rate: a short training whose rate grows until the loss breaks
+    LrFind(Box<LrFindArgs>),
     /// Write a page that shows a run: losses, gradients, samples, what was exported
     Report(ReportArgs),
     /// Draw what a model does with a text: surprise at each token, attention maps, states of recurrent cells
@@ -199,6 +204,94 @@ pub struct BenchArgs {
     #[arg(long)]
     pub json: bool,
     /// The settings; the default is nanoGPT's CPU setting.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `compare`.
+#[derive(Args)]
+#[command(after_help = "\
+Every combination of the --vary values is a variant, and so is each --variant; 12 at most.\n\
+A variant with another optimiser takes that optimiser's default rate, unless it names one; the same rate for all is --vary lr=RATE.\n\
+Runs follow one another, each with all threads; seconds count training alone. Losses do not depend on the machine, seconds do.\n\n\
+  siskin-train compare my.txt --preset optimizers\n  \
+  siskin-train compare my.txt --vary schedule=constant,cosine,wsd --vary lr=2e-3,4e-3 --model gpt --steps 500\n  \
+  siskin-train compare my.txt --variant \"optimizer=sgd lr=0.5 momentum=0.9\" --variant \"optimizer=adam\" --minutes 3\n  \
+  siskin-train compare my.txt --vary norm=none,rms --vary residual=true,false --seeds 3 -o norms.svg")]
+pub struct CompareArgs {
+    /// Texts, UTF-8, of any size
+    #[arg(required = true)]
+    pub texts: Vec<PathBuf>,
+    /// Values of a setting to compare; several --vary give every combination
+    #[arg(long, value_name = "KEY=V1,V2", help_heading = "Variants")]
+    pub vary: Vec<String>,
+    /// One variant: settings that go together
+    #[arg(long, value_name = "\"KEY=V KEY=V\"", help_heading = "Variants")]
+    pub variant: Vec<String>,
+    /// A ready-made set of variants
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(PRESETS), help_heading = "Variants")]
+    pub preset: Option<String>,
+    /// Trainings of each variant, with seeds that follow --seed; figures and curves are their means
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Variants")]
+    pub seeds: u64,
+    /// Settings file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep every training as a run folder in DIR
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The picture to write
+    #[arg(short, long, value_name = "FILE.svg", default_value = "compare.svg")]
+    pub output: PathBuf,
+    /// Print JSON, with every loss
+    #[arg(long)]
+    pub json: bool,
+    /// Print only the last lines
+    #[arg(long)]
+    pub quiet: bool,
+    /// The settings of all; steps are those of each training (default 300), minutes of all together.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// `lr-find`.
+#[derive(Args)]
+#[command(after_help = "\
+The rate grows from step to step by the same factor; the loss falls, then rises or breaks (Smith 2017). The suggestion is\n\
+read off the smoothed curve; the output says by which rule and how far it can be trusted.\n\n\
+  siskin-train lr-find my.txt --model lstm --optimizer sgd\n  \
+  siskin-train lr-find my.txt --model gpt --batch-size 32 --seeds 3 -o rates.svg\n  \
+  siskin-train lr-find my.txt --optimizer muon --which adam-lr")]
+pub struct LrFindArgs {
+    /// Texts, UTF-8, of any size
+    #[arg(required = true)]
+    pub texts: Vec<PathBuf>,
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-6, help_heading = "Range")]
+    pub from: f64,
+    /// The last rate
+    #[arg(long, value_name = "RATE", default_value_t = 10.0, help_heading = "Range")]
+    pub to: f64,
+    /// With muon, which of its two rates: both at their ratio, lr (hidden matrices), adam-lr (embedding, head, vectors)
+    #[arg(long, default_value = "both", value_parser = clap::builder::PossibleValuesParser::new(["both", "lr", "adam-lr"]),
+          help_heading = "Range")]
+    pub which: String,
+    /// Tests, with seeds that follow --seed; the suggestion is their median
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Range")]
+    pub seeds: u64,
+    /// Settings file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The picture to write
+    #[arg(short, long, value_name = "FILE.svg", default_value = "lr-find.svg")]
+    pub output: PathBuf,
+    /// Print JSON, with every loss
+    #[arg(long)]
+    pub json: bool,
+    /// Print only the last lines
+    #[arg(long)]
+    pub quiet: bool,
+    /// The settings; steps are those of the test (default 200). Schedule and warm-up do not count.
     #[command(flatten)]
     pub settings: Settings,
 }

@@ -3,10 +3,12 @@
 mod args;
 mod average;
 mod bench;
+mod compare;
 mod export;
 mod gradcheck;
 mod inspect;
 mod landscape;
+mod lr_find;
 mod measure;
 mod report;
 mod tokenizer;
@@ -40,6 +42,8 @@ fn run(command: Command) -> Result<()> {
         Command::Init(args) => export::init(*args),
         Command::Gradcheck(args) => gradcheck::gradcheck(*args),
         Command::Bench(args) => bench::bench(*args),
+        Command::Compare(args) => compare::compare(*args),
+        Command::LrFind(args) => lr_find::lr_find(*args),
         Command::Report(args) => report::report(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Landscape(args) => landscape::landscape(args),

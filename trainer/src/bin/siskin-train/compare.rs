@@ -1,0 +1,326 @@
+//! `compare`: variants of the settings side by side, as a table and one picture.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use siskin_trainer::experiment::compare::{Comparison, Listener, Outcome, Spread};
+use siskin_trainer::experiment::flags::{flags_of, quoted};
+use siskin_trainer::experiment::keep::Kept;
+use siskin_trainer::experiment::picture;
+use siskin_trainer::experiment::prepared::{Prepared, filled};
+use siskin_trainer::experiment::presets;
+use siskin_trainer::experiment::trial::{Ending, Observer, Plan, Point};
+use siskin_trainer::experiment::variant::{Variant, expand};
+use siskin_trainer::optim::OptimName;
+use siskin_trainer::progress::{Progress, thousands};
+use siskin_trainer::settings::{Settings, read_toml};
+use siskin_trainer::train::interrupt;
+use siskin_trainer::train::trainer::{StepReport, Trainer};
+use siskin_trainer::{Error, Result, plot};
+
+use crate::args::CompareArgs;
+
+/// Updates of each training when neither steps nor minutes are said.
+const STEPS: u64 = 300;
+/// Evaluations of each training, and their tokens, when nothing is said.
+const EVALS: u64 = 6;
+const EVAL_TOKENS: usize = 8192;
+/// Most seeds.
+const MOST_SEEDS: u64 = 100;
+
+pub fn compare(args: CompareArgs) -> Result<()> {
+    let said = match &args.config {
+        Some(path) => args.settings.or(&read_toml(path)?),
+        None => args.settings.clone(),
+    };
+    let seeds = seeds(&said, args.seeds)?;
+    let bounded = if said.minutes.is_none() {
+        said.or(&Settings { steps: Some(STEPS), ..Default::default() })
+    } else {
+        said.clone()
+    };
+    let base = filled(&bounded)?;
+    let variants = |steps: u64| variants(&args, &base, steps);
+    // The sets of schedules depend on the steps; whatever is wrong with any is said before the text is read.
+    let mut comparison = Comparison::new(&bounded, variants(bounded.steps.unwrap_or(1000))?)?;
+    let data = Prepared::new(&args.texts, &base)?;
+    note(args.quiet, &data.describe());
+    let mut plan = plan(&bounded, &said);
+    if let Some(minutes) = bounded.steps.is_none().then_some(base.minutes).flatten() {
+        plan.steps = comparison.steps_for(&data, budget(minutes)?, args.seeds, &plan)?;
+        plan.eval_every = eval_every(&said, plan.steps);
+        comparison = Comparison::new(&bounded, variants(plan.steps)?)?;
+    }
+    if plan.steps == 0 {
+        return Err(Error::Setting { key: "steps", problem: "is 0, expected at least 1 update".into() });
+    }
+    let all = comparison.outcomes.iter();
+    if let Some(one) = all.clone().find(|o| o.variant.drops_rate(&bounded, &base)) {
+        note(
+            args.quiet,
+            &format!(
+                "lr {} is the base's: {} takes its own",
+                bounded.lr.unwrap_or_default(),
+                one.variant.name
+            ),
+        );
+    }
+    note(
+        args.quiet,
+        &format!(
+            "{} variants of {}, {} steps each, {} threads, one after the other",
+            all.len() as u64 * args.seeds,
+            base.model.as_deref().unwrap_or("model"),
+            thousands(plan.steps as f64),
+            base.threads.unwrap_or(1)
+        ),
+    );
+    interrupt::install();
+    let mut show = Show { args: &args, data: &data, total: plan.steps, progress: None, kept: None };
+    let done = comparison.run(&data, &seeds, &plan, &mut show);
+    show.finish_progress();
+    done?;
+    tell(&args, &said, &data, &comparison, &plan);
+    Ok(())
+}
+
+/// The seeds of the trainings.
+pub fn seeds(said: &Settings, n: u64) -> Result<Vec<u64>> {
+    if !(1..=MOST_SEEDS).contains(&n) {
+        return Err(Error::Setting { key: "seeds", problem: format!("is {n}, expected 1 to {MOST_SEEDS}") });
+    }
+    let first = said.seed.unwrap_or(1);
+    Ok((0..n).map(|i| first.wrapping_add(i)).collect())
+}
+
+fn variants(args: &CompareArgs, base: &Settings, steps: u64) -> Result<Vec<Variant>> {
+    let mut all = match &args.preset {
+        Some(preset) => presets::variants(preset, base, steps)?,
+        None => Vec::new(),
+    };
+    if all.is_empty() || !(args.vary.is_empty() && args.variant.is_empty()) {
+        all.extend(expand(&args.vary, &args.variant)?);
+    }
+    siskin_trainer::experiment::variant::limit(all.len())?;
+    Ok(all)
+}
+
+fn plan(bounded: &Settings, said: &Settings) -> Plan {
+    let steps = bounded.steps.unwrap_or(STEPS);
+    Plan {
+        steps,
+        eval_every: eval_every(said, steps),
+        eval_tokens: said.eval_tokens.unwrap_or(EVAL_TOKENS) as u64,
+    }
+}
+
+fn eval_every(said: &Settings, steps: u64) -> u64 {
+    said.eval_every.unwrap_or(steps.div_ceil(EVALS)).max(1)
+}
+
+fn budget(minutes: f64) -> Result<f64> {
+    if minutes.is_finite() && minutes > 0.0 {
+        return Ok(minutes);
+    }
+    Err(Error::Setting { key: "minutes", problem: format!("is {minutes}, expected a positive number") })
+}
+
+/// What a person sees, and keeps, while variants are trained.
+struct Show<'a> {
+    args: &'a CompareArgs,
+    data: &'a Prepared,
+    total: u64,
+    progress: Option<Progress>,
+    kept: Option<Kept>,
+}
+
+impl Show<'_> {
+    fn finish_progress(&mut self) {
+        if let Some(progress) = self.progress.take() {
+            progress.finish();
+        }
+    }
+
+    /// `optimizer=sgd lr=0.5`, seed 2: `optimizer-sgd-lr-0.5-seed-2`.
+    fn folder(&self, dir: &Path, name: &str, seed: u64) -> PathBuf {
+        let keep = |c: char| if c.is_alphanumeric() || c == '.' { c } else { '-' };
+        let slug: String = name.replace(", ", "-").chars().map(keep).collect();
+        let seed = if self.args.seeds > 1 { format!("-seed-{seed}") } else { String::new() };
+        dir.join(format!("{slug}{seed}"))
+    }
+}
+
+impl Observer for Show<'_> {
+    fn step(&mut self, report: &StepReport) {
+        if let Some(progress) = &mut self.progress {
+            progress.step(report.step, report.loss, report.tokens);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.step(report);
+        }
+    }
+
+    fn evaluated(&mut self, at: &Point, tokens: u64) {
+        if let Some(kept) = &mut self.kept {
+            kept.evaluated(at, tokens);
+        }
+    }
+}
+
+impl Listener for Show<'_> {
+    fn begin(&mut self, outcome: &Outcome, seed: u64, steps: u64) -> Result<()> {
+        self.total = steps;
+        if let Some(dir) = &self.args.out {
+            self.kept = Some(Kept::new(&self.folder(dir, &outcome.variant.name, seed))?);
+        }
+        self.progress = Some(Progress::new(0, steps, self.args.quiet));
+        Ok(())
+    }
+
+    fn end(&mut self, all: &Comparison, index: usize, trainer: &Trainer) -> Result<()> {
+        self.finish_progress();
+        let outcome = &all.outcomes[index];
+        let Some(run) = outcome.runs.last() else { return Ok(()) };
+        let val = run.val.map_or(String::new(), |v| format!(", validation {v:.4}"));
+        let state = match &run.curve.ending {
+            Ending::Diverged { step, why } => format!("diverged at step {step} ({why})"),
+            _ => format!("training loss {:.4}{val}, {:.1} s", run.curve.last_loss(), run.curve.seconds()),
+        };
+        let seed = if self.args.seeds > 1 { format!(", seed {}", run.seed) } else { String::new() };
+        note(self.args.quiet, &format!("{}{seed}: {state}", outcome.variant.name));
+        if let (Some(kept), Some(dir)) = (self.kept.take(), &self.args.out) {
+            let folder = self.folder(dir, &outcome.variant.name, run.seed);
+            let export = folder.with_extension("siskin").file_name().map(PathBuf::from).unwrap_or_default();
+            let settings =
+                Settings { seed: Some(run.seed), steps: Some(self.total), ..outcome.settings.clone() };
+            match kept.save(self.data, &settings, self.total, export, trainer) {
+                Err(error @ Error::Diverged(_)) => eprintln!("warning: {}: {error}", folder.display()),
+                saved => drop(saved?),
+            }
+        }
+        // What there is can be looked at already, and is not lost with a run that is killed.
+        plot::save(&self.args.output, &picture::losses(&title(self.data, all), all))
+    }
+}
+
+fn title(data: &Prepared, comparison: &Comparison) -> String {
+    let s = &comparison.base;
+    let seeds = comparison.outcomes.iter().map(|o| o.runs.len()).max().unwrap_or(0);
+    let seeds = if seeds > 1 { format!(", mean of {seeds} seeds") } else { String::new() };
+    format!(
+        "{} on {}: training loss, smoothed, and validation loss (marks){seeds}; {} threads",
+        s.model.as_deref().unwrap_or("model"),
+        data.name,
+        s.threads.unwrap_or(1)
+    )
+}
+
+/// Prints what the variants came to, and what to do next.
+fn tell(args: &CompareArgs, said: &Settings, data: &Prepared, comparison: &Comparison, plan: &Plan) {
+    let threads = comparison.base.threads.unwrap_or(1);
+    if args.json {
+        let all: Vec<Value> = comparison.outcomes.iter().map(as_json).collect();
+        println!(
+            "{}",
+            json!({ "text": data.name, "threads": threads, "steps": plan.steps, "variants": all })
+        );
+    } else {
+        print_table(comparison);
+        println!(
+            "train: mean of the last losses. validation: on the whole held-out part, {} tokens, by the trainer. seconds: training alone, {threads} threads.",
+            thousands(data.data.val.len() as f64)
+        );
+        println!("picture: {}", args.output.display());
+    }
+    if interrupt::requested() {
+        eprintln!("stopped: figures and picture show what was done");
+    }
+    let texts = args.texts.iter().map(|t| quoted(&t.display().to_string())).collect::<Vec<_>>().join(" ");
+    match comparison.best() {
+        Some(best) => {
+            let own = Settings {
+                steps: None,
+                minutes: None,
+                threads: said.threads,
+                ..best.variant.settings(said, &comparison.base)
+            };
+            let flags = flags_of(&own);
+            let flags = if flags.is_empty() { flags } else { format!(" {flags}") };
+            eprintln!(
+                "next: siskin-train train {texts}{flags}    (the best of these: {})",
+                best.variant.name
+            );
+        }
+        None => eprintln!("next: siskin-train lr-find {texts}    (no variant has a finite loss)"),
+    }
+}
+
+fn print_table(comparison: &Comparison) {
+    let several = comparison.outcomes.iter().any(|o| o.runs.len() > 1);
+    let figure = |s: Spread| match (s.mean.is_finite(), several) {
+        (false, _) => "diverged".to_string(),
+        (true, false) => format!("{:.4}", s.mean),
+        (true, true) => format!("{:.4} ± {:.4}", s.mean, s.std),
+    };
+    let header = ["variant", "rate", "parameters", "train", "validation", "steps", "seconds", "tok/s", ""];
+    let mut rows = vec![header.map(str::to_string)];
+    let best = comparison.best().map(|o| &o.variant.name);
+    for o in comparison.outcomes.iter().filter(|o| !o.runs.is_empty()) {
+        let trouble = o.trouble();
+        let remark = trouble
+            .unwrap_or_else(|| if Some(&o.variant.name) == best { "best".into() } else { String::new() });
+        rows.push([
+            o.variant.name.clone(),
+            rate(&o.settings).to_string(),
+            thousands(o.n_params as f64),
+            figure(o.train()),
+            o.val().map_or("–".to_string(), figure),
+            o.runs.iter().map(|r| r.curve.steps()).max().unwrap_or(0).to_string(),
+            format!("{:.1}", o.seconds()),
+            thousands(o.tokens_per_second()),
+            remark,
+        ]);
+    }
+    let widths: Vec<usize> =
+        (0..header.len()).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
+    for row in rows {
+        let cell = |(c, text): (usize, &String)| {
+            let pad = " ".repeat(widths[c] - text.chars().count());
+            if c == 0 || c + 1 == header.len() { format!("{text}{pad}") } else { format!("{pad}{text}") }
+        };
+        let line = row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ");
+        println!("{}", line.trim_end());
+    }
+}
+
+/// The learning rate of filled settings.
+fn rate(settings: &Settings) -> f32 {
+    let name = settings.optimizer.as_deref().and_then(OptimName::parse).unwrap_or_default();
+    settings.lr.unwrap_or(name.default_lr())
+}
+
+fn as_json(outcome: &Outcome) -> Value {
+    let number = |x: f64| if x.is_finite() { json!(x) } else { Value::Null };
+    let runs: Vec<Value> = outcome
+        .runs
+        .iter()
+        .map(|r| {
+            json!({
+                "seed": r.seed, "train_loss": number(r.curve.last_loss()), "validation_loss_by_trainer": r.val.map(number),
+                "steps": r.curve.steps(), "seconds": r.curve.seconds(), "tokens": r.curve.tokens, "curve": r.curve,
+            })
+        })
+        .collect();
+    json!({
+        "name": outcome.variant.name, "flags": flags_of(&outcome.variant.changes), "lr": rate(&outcome.settings),
+        "parameters": outcome.n_params, "train_loss": number(outcome.train().mean),
+        "validation_loss_by_trainer": outcome.val().map(|v| number(v.mean)), "seconds": outcome.seconds(),
+        "tokens_per_second": outcome.tokens_per_second(), "trouble": outcome.trouble(), "runs": runs,
+    })
+}
+
+fn note(quiet: bool, line: &str) {
+    if !quiet {
+        eprintln!("{line}");
+    }
+}

@@ -1,0 +1,167 @@
+//! Ready-made sets of variants.
+
+use siskin_format::config::{Activation, Ffn, Norm};
+
+use super::variant::Variant;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+
+/// Spellings of the sets.
+pub const PRESETS: &[&str] = &["optimizers", "schedules", "activations", "norms", "residuals"];
+
+/// The rate of each optimiser for the recurrent families and for the Transformers.
+///
+/// Found by `siskin-train lr-find` on `trainer/data/shakespeare.txt` for all five families (see `docs/lr-find.md` for the table and the
+/// command), rounded to 1, 2 or 5, and held against short trainings at neighbouring rates.
+const RATES: &[(&str, f32, f32)] = &[
+    ("sgd", 1.0, 0.5),
+    ("momentum", 0.2, 0.1),
+    ("adagrad", 0.05, 0.02),
+    ("rmsprop", 5e-3, 2e-3),
+    ("adam", 1e-2, 5e-3),
+    ("lion", 1e-3, 5e-4),
+    ("muon", 0.02, 0.02),
+];
+
+/// The rate of `optimizer` in the set `optimizers`, for the model family `family`.
+pub fn tuned_rate(family: &str, optimizer: &str) -> Option<f32> {
+    let row = RATES.iter().find(|row| row.0 == optimizer)?;
+    Some(if is_transformer(family) { row.2 } else { row.1 })
+}
+
+/// The variants of `preset` for what `filled` describes, trained for `steps` updates.
+///
+/// # Errors
+/// A model family that has nothing of the kind.
+pub fn variants(preset: &str, filled: &Settings, steps: u64) -> Result<Vec<Variant>> {
+    let family = filled.model.as_deref().unwrap_or_default();
+    let bundles = match preset {
+        "optimizers" => optimizers(family),
+        "schedules" => schedules(filled, steps),
+        "activations" => activations(family)?,
+        "norms" => Norm::NAMES.iter().map(|n| bundle(n, &format!("norm={n} final_norm={n}"))).collect(),
+        _ => residuals(filled),
+    };
+    bundles.into_iter().map(|(name, said)| Ok(Variant { name, ..Variant::parse(&said)? })).collect()
+}
+
+type Bundle = (String, String);
+
+fn bundle(name: &str, said: &str) -> Bundle {
+    (name.to_string(), said.to_string())
+}
+
+fn is_transformer(family: &str) -> bool {
+    matches!(family, "gpt" | "llama")
+}
+
+fn optimizers(family: &str) -> Vec<Bundle> {
+    let rate = |name| tuned_rate(family, name).expect("an optimiser of the table");
+    RATES
+        .iter()
+        .map(|(name, ..)| {
+            bundle(&format!("{name}, rate {}", rate(name)), &format!("optimizer={name} lr={}", rate(name)))
+        })
+        .collect()
+}
+
+/// Each schedule so that it comes to a tenth of the peak or less at the end of `steps`; the wave of others ends at 0 by itself.
+fn schedules(filled: &Settings, steps: u64) -> Vec<Bundle> {
+    let decaying = steps.saturating_sub(filled.warmup.unwrap_or(0)).max(1);
+    let gamma = 0.01f64.powf(1.0 / decaying as f64);
+    let rate = 9.0 / decaying as f64;
+    let third = (decaying / 3).max(1);
+    [
+        ("constant", String::new()),
+        ("step", format!(" gamma=0.3 step_size={third}")),
+        ("exponential", format!(" gamma={gamma:.6}")),
+        ("inverse-time", format!(" rate={rate:.6}")),
+        ("linear", String::new()),
+        ("cosine", String::new()),
+        ("one-cycle", " warmup=0".to_string()),
+        ("wsd", " decay_fraction=0.4".to_string()),
+    ]
+    .map(|(name, own)| bundle(name, &format!("schedule={name}{own}")))
+    .to_vec()
+}
+
+fn activations(family: &str) -> Result<Vec<Bundle>> {
+    let (key, names) = match family {
+        "rnn" => ("activation", Activation::NAMES),
+        "gpt" | "llama" => ("ffn", Ffn::NAMES),
+        gated => {
+            return Err(Error::Settings(format!(
+                "the gates of a {gated} have fixed activations: compare those of --model rnn, gpt or llama"
+            )));
+        }
+    };
+    Ok(names.iter().map(|n| bundle(n, &format!("{key}={n}"))).collect())
+}
+
+/// With and without residuals, each with and without norms: residuals are worth most where no norm helps. A recurrent stack needs equal
+/// widths for them, and more blocks than two to need them.
+fn residuals(filled: &Settings) -> Vec<Bundle> {
+    let transformer = is_transformer(filled.model.as_deref().unwrap_or_default());
+    let norm = match filled.norm.as_deref() {
+        Some(norm) if norm != "none" => norm,
+        _ => "rms",
+    };
+    let width = filled.hidden.unwrap_or(128);
+    let blocks = filled.n_layers.unwrap_or(2).max(if transformer { 1 } else { 4 });
+    let shape = if transformer {
+        String::new()
+    } else {
+        format!(" d_model={width} hidden={width} n_layers={blocks}")
+    };
+    [
+        ("residuals, norms", true, norm),
+        ("residuals, no norms", true, "none"),
+        ("norms alone", false, norm),
+        ("neither", false, "none"),
+    ]
+    .map(|(name, on, norm)| bundle(name, &format!("residual={on} norm={norm} final_norm={norm}{shape}")))
+    .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::compare::Comparison;
+    use crate::experiment::prepared::filled;
+    use crate::settings::MODELS;
+
+    #[test]
+    fn every_set_works_for_every_family_that_has_it() {
+        for model in MODELS {
+            let said = Settings { model: Some((*model).into()), steps: Some(100), ..Default::default() };
+            let base = filled(&said).unwrap();
+            for preset in PRESETS {
+                let found = variants(preset, &base, 100);
+                let gated = *preset == "activations" && ["gru", "lstm"].contains(model);
+                assert_eq!(found.is_err(), gated, "{model} {preset}");
+                let Ok(found) = found else { continue };
+                assert!((3..=crate::experiment::variant::MOST).contains(&found.len()));
+                let comparison = Comparison::new(&said, found).unwrap();
+                for (i, a) in comparison.outcomes.iter().enumerate() {
+                    assert!(
+                        comparison.outcomes[..i].iter().all(|b| a.settings != b.settings),
+                        "{}",
+                        a.variant.name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn schedules_come_down_within_the_steps() {
+        let said = Settings { steps: Some(40), ..Default::default() };
+        let base = filled(&said).unwrap();
+        for v in variants("schedules", &base, 40).unwrap() {
+            let settings = filled(&v.settings(&said, &base)).unwrap();
+            let descent = crate::settings::descent::DescentConfig::new(&settings).unwrap();
+            let last = crate::optim::Schedule::new(&descent.schedule).unwrap().factor(39, 40);
+            assert!(last <= 0.31 || v.name == "constant", "{}: {last}", v.name);
+        }
+    }
+}

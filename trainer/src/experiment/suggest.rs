@@ -1,0 +1,178 @@
+//! A rate, read off the curves of range tests.
+//!
+//! Two places of a curve are read: where the smoothed loss is lowest, η_low, and where it falls most steeply per decade of the rate before
+//! that, η_steep. At η_low the step has just become so long that progress ends: it is above what a training survives. The suggestion is a
+//! fixed share of it,
+//!
+//! ```text
+//! η = η_low / 3
+//! ```
+//!
+//! Of the rules that are in use (a tenth of η_low, η_steep, their geometric mean) it came nearest to the best rates of short trainings;
+//! `docs/lr-find.md` has the table.
+
+use super::lr_find::{End, Sweep};
+
+/// η_low over the suggested rate.
+const DIVISOR: f64 = 3.0;
+/// Factor around the suggestion that held the best rate of most trainings.
+const SPREAD: f64 = 3.0;
+/// A loss that falls by less than this share has learnt nothing.
+const LEARNT: f64 = 0.02;
+/// A rate among the last that were tried, as a share of the steps: the loss was still falling.
+const LAST: f64 = 0.03;
+
+/// A rate to train with.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Suggestion {
+    /// The rate.
+    pub lr: f64,
+    /// The least that is likely to be best.
+    pub low: f64,
+    /// The most.
+    pub high: f64,
+}
+
+/// What a curve shows.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It fell and rose, or broke.
+    Turned,
+    /// It fell to the end of the range.
+    StillFalling,
+    /// It rose or broke without having fallen.
+    AtOnce,
+    /// It neither fell nor broke.
+    Flat,
+}
+
+/// One curve, read.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Reading {
+    /// What it shows.
+    pub verdict: Verdict,
+    /// The rate where the smoothed loss is lowest.
+    pub lowest_at: f64,
+    /// That loss.
+    pub lowest: f64,
+    /// The rate where the smoothed loss falls most steeply before it.
+    pub steepest_at: f64,
+    /// The last rate that was tried.
+    pub last_at: f64,
+    /// Whether the loss broke there.
+    pub broke: bool,
+}
+
+impl Reading {
+    /// Reads a curve; `None` if it has no finite loss.
+    pub fn of(sweep: &Sweep) -> Option<Self> {
+        let samples = &sweep.samples;
+        let finite = samples.iter().enumerate().filter(|(_, s)| s.smooth.is_finite());
+        let (low, lowest) = finite.min_by(|a, b| a.1.smooth.total_cmp(&b.1.smooth))?;
+        let last = samples.last()?;
+        let broke = sweep.end == End::Diverged;
+        let fell = lowest.smooth < (1.0 - LEARNT) * sweep.first_loss;
+        let at_end = !broke && low as f64 >= (1.0 - LAST) * (samples.len() as f64 - 1.0);
+        let rose = broke || last.smooth > sweep.first_loss * (1.0 + LEARNT);
+        let verdict = match (fell, at_end) {
+            (true, true) => Verdict::StillFalling,
+            (true, false) => Verdict::Turned,
+            (false, _) if rose => Verdict::AtOnce,
+            (false, _) => Verdict::Flat,
+        };
+        let window = (samples.len() / 20).max(1);
+        let slope =
+            |i: usize| samples[(i + window).min(low)].smooth - samples[i.saturating_sub(window)].smooth;
+        let steepest = (0..=low).min_by(|a, b| slope(*a).total_cmp(&slope(*b))).unwrap_or(low);
+        Some(Reading {
+            verdict,
+            lowest_at: lowest.lr,
+            lowest: lowest.smooth,
+            steepest_at: samples[steepest].lr,
+            last_at: last.lr,
+            broke,
+        })
+    }
+}
+
+/// The rate that the curves suggest: the median of what each says. `None` unless all turned within their range and were tried to the end.
+pub fn suggest(sweeps: &[Sweep]) -> Option<Suggestion> {
+    let mut rates = Vec::new();
+    for sweep in sweeps {
+        let reading = Reading::of(sweep)?;
+        if reading.verdict != Verdict::Turned || sweep.end == End::Interrupted {
+            return None;
+        }
+        rates.push(reading.lowest_at / DIVISOR);
+    }
+    rates.sort_by(f64::total_cmp);
+    let (least, most) = (*rates.first()?, *rates.last()?);
+    let middle = (rates[(rates.len() - 1) / 2] * rates[rates.len() / 2]).sqrt();
+    Some(Suggestion { lr: middle, low: least / SPREAD, high: most * SPREAD })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lr_find::Sample;
+    use super::*;
+
+    /// A curve over rates 1e-5 to 10 in 121 steps.
+    fn sweep(end: End, loss: impl Fn(f64) -> f64) -> Sweep {
+        let samples = (0..=120).map(|i| {
+            let lr = 10f64.powf(-5.0 + f64::from(i) / 20.0);
+            Sample { lr, loss: loss(lr), smooth: loss(lr) }
+        });
+        let samples: Vec<Sample> = samples.take_while(|s| s.smooth.is_finite()).collect();
+        Sweep { seed: 1, first_loss: 4.0, samples, end }
+    }
+
+    fn valley(lr: f64) -> f64 {
+        let x = lr.log10(); // falls from 1e-3 on, lowest at 0.1, breaks at 1
+        if x > 0.0 {
+            f64::NAN
+        } else if x > -1.0 {
+            2.0 + 9.0 * (x + 1.0)
+        } else {
+            4.0 - (x + 3.0).max(0.0)
+        }
+    }
+
+    #[test]
+    fn a_valley_gives_a_rate_below_its_lowest() {
+        let curve = sweep(End::Diverged, valley);
+        let reading = Reading::of(&curve).unwrap();
+        assert_eq!(reading.verdict, Verdict::Turned);
+        assert!(
+            (reading.lowest_at - 0.1).abs() < 1e-6 && (0.001..0.1).contains(&reading.steepest_at),
+            "{reading:?}"
+        );
+        let s = suggest(&[curve]).unwrap();
+        assert!((s.lr - 0.1 / DIVISOR).abs() < 1e-6 && s.low < s.lr && s.lr < s.high, "{s:?}");
+    }
+
+    #[test]
+    fn several_curves_give_their_median_and_a_range_that_holds_all() {
+        let shifted = |by: f64| sweep(End::Diverged, move |lr| valley(lr / by));
+        let s = suggest(&[shifted(1.0), shifted(0.1), shifted(0.5)]).unwrap();
+        assert!((s.lr / (0.05 / DIVISOR) - 1.0).abs() < 0.2, "{s:?}");
+        assert!(s.low <= 0.01 / DIVISOR && s.high >= 0.1 / DIVISOR, "{s:?}");
+    }
+
+    #[test]
+    fn what_shows_no_valley_gives_no_rate() {
+        let cases: [(Sweep, Verdict); 4] = [
+            (sweep(End::Reached, |lr| 4.0 - 0.3 * (lr.log10() + 5.0)), Verdict::StillFalling),
+            (sweep(End::Diverged, |lr| if lr < 1e-4 { 4.0 + 1e5 * lr } else { f64::NAN }), Verdict::AtOnce),
+            (sweep(End::Reached, |_| 4.0), Verdict::Flat),
+            (sweep(End::Reached, |lr| if lr < 1.0 { 4.0 } else { 9.0 }), Verdict::AtOnce),
+        ];
+        for (curve, verdict) in cases {
+            assert_eq!(Reading::of(&curve).unwrap().verdict, verdict);
+            assert_eq!(suggest(&[curve]), None);
+        }
+        assert_eq!(Reading::of(&sweep(End::Diverged, |_| f64::NAN)), None);
+        assert_eq!(suggest(&[]), None);
+        assert_eq!(suggest(&[sweep(End::Interrupted, valley)]), None);
+    }
+}
