@@ -27,7 +27,9 @@ const MOST: usize = 9;
 fn main() -> Result<()> {
     let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/shakespeare.txt");
     let data = Prepared::new(&[text], &filled(&small("llama", "adam"))?)?;
-    println!("| model | optimiser | steepest | lowest | suggested | loss | best of the grid | loss | suggested / best |");
+    println!(
+        "| model | optimiser | steepest | lowest | suggested | loss | best of the grid | loss | suggested / best |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     let only: Vec<String> = std::env::args().skip(1).collect();
     for family in ["rnn", "gru", "lstm", "gpt", "llama"] {

@@ -68,7 +68,7 @@ pub fn compare(args: CompareArgs) -> Result<()> {
     note(
         args.quiet,
         &format!(
-            "{} variants of {}, {} steps each, {} threads, one after the other",
+            "{} trainings of {}, {} steps each, {} threads, one after the other",
             all.len() as u64 * args.seeds,
             base.model.as_deref().unwrap_or("model"),
             thousands(plan.steps as f64),
@@ -238,16 +238,17 @@ fn tell(args: &CompareArgs, said: &Settings, data: &Prepared, comparison: &Compa
     let texts = args.texts.iter().map(|t| quoted(&t.display().to_string())).collect::<Vec<_>>().join(" ");
     match comparison.best() {
         Some(best) => {
-            let own = Settings {
-                steps: None,
-                minutes: None,
-                threads: said.threads,
-                ..best.variant.settings(said, &comparison.base)
+            let own = best.variant.settings(said, &comparison.base);
+            let own = Settings { steps: None, minutes: None, ..own };
+            let config = args.config.as_ref().filter(|_| said.blocks.is_some());
+            let config =
+                config.map_or(String::new(), |c| format!(" --config {}", quoted(&c.display().to_string())));
+            let flags = match flags_of(&own) {
+                none if none.is_empty() => none,
+                flags => format!(" {flags}"),
             };
-            let flags = flags_of(&own);
-            let flags = if flags.is_empty() { flags } else { format!(" {flags}") };
             eprintln!(
-                "next: siskin-train train {texts}{flags}    (the best of these: {})",
+                "next: siskin-train train {texts}{config}{flags}    (the best of these: {})",
                 best.variant.name
             );
         }

@@ -61,7 +61,7 @@ pub fn lr_find(args: LrFindArgs) -> Result<()> {
         print_suggestion(suggestion.as_ref(), &sweeps, &test, &settings);
         println!("picture: {}", args.output.display());
     }
-    next(&args, &said, &test, suggestion.is_some(), flags, &sweeps);
+    next(&args, &test, flags, &sweeps);
     Ok(())
 }
 
@@ -189,27 +189,17 @@ fn why_none(sweeps: &[Sweep], test: &RangeTest) -> String {
     }
 }
 
-fn next(
-    args: &LrFindArgs,
-    said: &Settings,
-    test: &RangeTest,
-    found: bool,
-    flags: Option<String>,
-    sweeps: &[Sweep],
-) {
+/// Names the next command: a training at the suggested rate, or a test of a better range.
+fn next(args: &LrFindArgs, test: &RangeTest, flags: Option<String>, sweeps: &[Sweep]) {
     let texts = args.texts.iter().map(|t| quoted(&t.display().to_string())).collect::<Vec<_>>().join(" ");
-    let keep = Settings { steps: None, lr: None, adam_lr: None, ..said.clone() };
-    let config = args
-        .config
-        .as_ref()
-        .map_or(String::new(), |c| format!(" --config {}", quoted(&c.display().to_string())));
-    let own = if args.config.is_some() { args.settings.clone() } else { keep };
-    let own = Settings { steps: None, lr: None, adam_lr: None, ..own };
+    let config = args.config.as_ref();
+    let config = config.map_or(String::new(), |c| format!(" --config {}", quoted(&c.display().to_string())));
+    let own = Settings { steps: None, lr: None, adam_lr: None, ..args.settings.clone() };
     let own = match flags_of(&own).as_str() {
         "" => String::new(),
         flags => format!(" {flags}"),
     };
-    if let (true, Some(flags)) = (found, flags) {
+    if let Some(flags) = flags {
         eprintln!("next: siskin-train train {texts}{config}{own} {flags}");
         return;
     }
