@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p siskin-trainer --example lr_table > table.md
+//! cargo run --release -p siskin-trainer --example lr_table lstm momentum rmsprop lion    # these rows alone
 //! ```
 //!
 //! Small models on Shakespeare by characters: each range test takes 200 updates, each training 200 with the family's own schedule. The grid
@@ -15,7 +16,7 @@ use siskin_trainer::experiment::lr_find::{RangeTest, Which, at_constant_rate, ra
 use siskin_trainer::experiment::picture::short;
 use siskin_trainer::experiment::prepared::{Prepared, filled};
 use siskin_trainer::experiment::suggest::{Reading, suggest};
-use siskin_trainer::settings::Settings;
+use siskin_trainer::settings::{MODELS, OPTIMIZERS, Settings};
 
 /// Updates of each training.
 const STEPS: u64 = 200;
@@ -31,15 +32,19 @@ fn main() -> Result<()> {
         "| model | optimiser | steepest | lowest | suggested | loss | best of the grid | loss | suggested / best |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let only: Vec<String> = std::env::args().skip(1).collect();
-    for family in ["rnn", "gru", "lstm", "gpt", "llama"] {
-        if only.is_empty() || only.iter().any(|o| o == family) {
-            for optimizer in ["sgd", "adam", "muon"] {
-                println!("{}", row(&data, family, optimizer)?);
-            }
+    let said: Vec<String> = std::env::args().skip(1).collect();
+    for family in chosen(&said, MODELS, MODELS) {
+        for optimizer in chosen(&said, OPTIMIZERS, &["sgd", "adam", "muon"]) {
+            println!("{}", row(&data, family, optimizer)?);
         }
     }
     Ok(())
+}
+
+/// Those of `names` that are said, or else `usual`.
+fn chosen<'a>(said: &[String], names: &[&'a str], usual: &[&'a str]) -> Vec<&'a str> {
+    let found: Vec<&str> = names.iter().copied().filter(|name| said.iter().any(|s| s == name)).collect();
+    if found.is_empty() { usual.to_vec() } else { found }
 }
 
 /// A model that a step of takes some milliseconds.
@@ -78,7 +83,7 @@ fn row(data: &Prepared, family: &str, optimizer: &str) -> Result<String> {
         };
     }
     let (best, best_loss) = grid[best_of(&grid)];
-    eprintln!("{family} {optimizer}: {grid:.4?}");
+    eprintln!("{family} {optimizer}: {grid:?}");
     let reading = Reading::of(&sweep);
     let [steepest, lowest] = [reading.map(|r| r.steepest_at), reading.map(|r| r.lowest_at)];
     let of = |rate: Option<f64>| rate.map_or("–".to_string(), short);

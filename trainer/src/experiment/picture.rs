@@ -21,6 +21,8 @@ pub fn losses(title: &str, comparison: &Comparison) -> String {
         comparison.outcomes.iter().filter(|o| !o.runs.is_empty()).fold(empty, |chart, outcome| {
             let (curve, evals) = means(outcome);
             let at = |points: &[Point]| points.iter().map(|p| (x(p), p.loss)).collect();
+            // All begin with the same loss, which is no result.
+            let evals: Vec<Point> = evals.into_iter().filter(|p| p.step > 0).collect();
             chart.line(&name(outcome), at(&curve)).beside(at(&evals))
         })
     };

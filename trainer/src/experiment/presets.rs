@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn schedules_come_down_within_the_steps() {
-        let said = Settings { steps: Some(40), ..Default::default() };
+        let said = Settings { steps: Some(40), warmup: Some(4), ..Default::default() };
         let base = filled(&said).unwrap();
         for v in variants("schedules", &base, 40).unwrap() {
             let settings = filled(&v.settings(&said, &base)).unwrap();

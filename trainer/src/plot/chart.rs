@@ -200,7 +200,7 @@ impl Chart {
         canvas.y += ROW;
         for series in self.series.iter().filter(|s| !s.name.is_empty()) {
             let name = shorten(&series.name, canvas.width - 2.0 * MARGIN - 34.0);
-            let width = 34.0 + text_width(&name, FONT) + 12.0;
+            let width = 34.0 + text_width(&name, FONT) + 18.0;
             if x > MARGIN && x + width > canvas.width - MARGIN {
                 x = MARGIN;
                 canvas.y += ROW;

@@ -13,6 +13,7 @@ use siskin_trainer::experiment::trial::{Ending, Observer, Plan, Point};
 use siskin_trainer::experiment::variant::{Variant, expand};
 use siskin_trainer::optim::OptimName;
 use siskin_trainer::progress::{Progress, thousands};
+use siskin_trainer::settings::presets::DEFAULT_MINUTES;
 use siskin_trainer::settings::{Settings, read_toml};
 use siskin_trainer::train::interrupt;
 use siskin_trainer::train::trainer::{StepReport, Trainer};
@@ -34,46 +35,30 @@ pub fn compare(args: CompareArgs) -> Result<()> {
         None => args.settings.clone(),
     };
     let seeds = seeds(&said, args.seeds)?;
-    let bounded = if said.minutes.is_none() {
-        said.or(&Settings { steps: Some(STEPS), ..Default::default() })
-    } else {
-        said.clone()
-    };
-    let base = filled(&bounded)?;
-    let variants = |steps: u64| variants(&args, &base, steps);
+    let minutes = budget(said.minutes.unwrap_or(DEFAULT_MINUTES))?;
+    let by_steps = said.steps.or(said.minutes.is_none().then_some(STEPS));
     // The sets of schedules depend on the steps; whatever is wrong with any is said before the text is read.
-    let mut comparison = Comparison::new(&bounded, variants(bounded.steps.unwrap_or(1000))?)?;
-    let data = Prepared::new(&args.texts, &base)?;
+    let (mut base, mut comparison) = prepare(&args, &said, by_steps)?;
+    let data = Prepared::new(&args.texts, &filled(&base)?)?;
     note(args.quiet, &data.describe());
-    let mut plan = plan(&bounded, &said);
-    if let Some(minutes) = bounded.steps.is_none().then_some(base.minutes).flatten() {
-        plan.steps = comparison.steps_for(&data, budget(minutes)?, args.seeds, &plan)?;
-        plan.eval_every = eval_every(&said, plan.steps);
-        comparison = Comparison::new(&bounded, variants(plan.steps)?)?;
+    let mut plan = plan(&said, by_steps.unwrap_or(STEPS));
+    if by_steps.is_none() {
+        plan = self::plan(&said, comparison.steps_for(&data, minutes, args.seeds, &plan)?);
+        (base, comparison) = prepare(&args, &said, Some(plan.steps))?;
     }
     if plan.steps == 0 {
         return Err(Error::Setting { key: "steps", problem: "is 0, expected at least 1 update".into() });
     }
-    let all = comparison.outcomes.iter();
-    if let Some(one) = all.clone().find(|o| o.variant.drops_rate(&bounded, &base)) {
-        note(
-            args.quiet,
-            &format!(
-                "lr {} is the base's: {} takes its own",
-                bounded.lr.unwrap_or_default(),
-                one.variant.name
-            ),
-        );
+    if let Some(one) = comparison.outcomes.iter().find(|o| o.variant.drops_rate(&base, &comparison.base)) {
+        let lr = base.lr.unwrap_or_default();
+        note(args.quiet, &format!("lr {lr} is for another optimiser: {} takes its own", one.variant.name));
     }
+    let trainings = comparison.outcomes.len() as u64 * args.seeds;
+    let model = comparison.base.model.as_deref().unwrap_or("model");
+    let (steps, threads) = (thousands(plan.steps as f64), threads(&comparison.base));
     note(
         args.quiet,
-        &format!(
-            "{} trainings of {}, {} steps each, {} threads, one after the other",
-            all.len() as u64 * args.seeds,
-            base.model.as_deref().unwrap_or("model"),
-            thousands(plan.steps as f64),
-            base.threads.unwrap_or(1)
-        ),
+        &format!("{trainings} trainings of {model}, one after the other: {steps} steps each, {threads}"),
     );
     interrupt::install();
     let mut show = Show { args: &args, data: &data, total: plan.steps, progress: None, kept: None };
@@ -93,6 +78,24 @@ pub fn seeds(said: &Settings, n: u64) -> Result<Vec<u64>> {
     Ok((0..n).map(|i| first.wrapping_add(i)).collect())
 }
 
+/// What is said for all trainings of `steps` updates, and the variants. A warm-up that nobody asked for takes at most a tenth of the steps.
+fn prepare(args: &CompareArgs, said: &Settings, steps: Option<u64>) -> Result<(Settings, Comparison)> {
+    let short = steps.unwrap_or(1000);
+    let warmup = filled(said)?.warmup.map(|w| w.min(short / 10));
+    let base = Settings { steps, warmup: said.warmup.or(warmup), ..said.clone() };
+    let variants = variants(args, &filled(&base)?, short)?;
+    let comparison = Comparison::new(&base, variants)?;
+    Ok((base, comparison))
+}
+
+/// `1 thread`, `4 threads`.
+fn threads(settings: &Settings) -> String {
+    match settings.threads.unwrap_or(1) {
+        1 => "1 thread".to_string(),
+        n => format!("{n} threads"),
+    }
+}
+
 fn variants(args: &CompareArgs, base: &Settings, steps: u64) -> Result<Vec<Variant>> {
     let mut all = match &args.preset {
         Some(preset) => presets::variants(preset, base, steps)?,
@@ -105,17 +108,9 @@ fn variants(args: &CompareArgs, base: &Settings, steps: u64) -> Result<Vec<Varia
     Ok(all)
 }
 
-fn plan(bounded: &Settings, said: &Settings) -> Plan {
-    let steps = bounded.steps.unwrap_or(STEPS);
-    Plan {
-        steps,
-        eval_every: eval_every(said, steps),
-        eval_tokens: said.eval_tokens.unwrap_or(EVAL_TOKENS) as u64,
-    }
-}
-
-fn eval_every(said: &Settings, steps: u64) -> u64 {
-    said.eval_every.unwrap_or(steps.div_ceil(EVALS)).max(1)
+fn plan(said: &Settings, steps: u64) -> Plan {
+    let eval_every = said.eval_every.unwrap_or(steps.div_ceil(EVALS)).max(1);
+    Plan { steps, eval_every, eval_tokens: said.eval_tokens.unwrap_or(EVAL_TOKENS) as u64 }
 }
 
 fn budget(minutes: f64) -> Result<f64> {
@@ -208,26 +203,26 @@ fn title(data: &Prepared, comparison: &Comparison) -> String {
     let seeds = comparison.outcomes.iter().map(|o| o.runs.len()).max().unwrap_or(0);
     let seeds = if seeds > 1 { format!(", mean of {seeds} seeds") } else { String::new() };
     format!(
-        "{} on {}: training loss, smoothed, and validation loss (marks){seeds}; {} threads",
+        "{} on {}: training loss, smoothed, and validation loss (marks){seeds}; {}",
         s.model.as_deref().unwrap_or("model"),
         data.name,
-        s.threads.unwrap_or(1)
+        threads(s)
     )
 }
 
 /// Prints what the variants came to, and what to do next.
 fn tell(args: &CompareArgs, said: &Settings, data: &Prepared, comparison: &Comparison, plan: &Plan) {
-    let threads = comparison.base.threads.unwrap_or(1);
+    let threads = threads(&comparison.base);
     if args.json {
         let all: Vec<Value> = comparison.outcomes.iter().map(as_json).collect();
         println!(
             "{}",
-            json!({ "text": data.name, "threads": threads, "steps": plan.steps, "variants": all })
+            json!({ "text": data.name, "threads": comparison.base.threads, "steps": plan.steps, "variants": all })
         );
     } else {
         print_table(comparison);
         println!(
-            "train: mean of the last losses. validation: on the whole held-out part, {} tokens, by the trainer. seconds: training alone, {threads} threads.",
+            "train: mean of the last losses. validation: on the whole held-out part, {} tokens, by the trainer. seconds: of training alone, {threads}.",
             thousands(data.data.val.len() as f64)
         );
         println!("picture: {}", args.output.display());
