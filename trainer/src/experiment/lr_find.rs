@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::experiment::prepared::Prepared;
 use crate::experiment::trial::Smooth;
 use crate::experiment::variant::without_schedule;
+use crate::optim::OptimName;
 use crate::settings::Settings;
 use crate::train::interrupt;
 
@@ -192,10 +193,14 @@ pub fn at_constant_rate(settings: &Settings) -> Settings {
     }
 }
 
+/// The optimiser of filled settings.
+pub fn optimizer_of(settings: &Settings) -> OptimName {
+    settings.optimizer.as_deref().and_then(OptimName::parse).unwrap_or_default()
+}
+
 /// `lr` and `adam_lr` of filled settings.
 pub fn rates_of(settings: &Settings) -> (f64, f64) {
-    let name = settings.optimizer.as_deref().and_then(crate::optim::OptimName::parse).unwrap_or_default();
-    let lr = settings.lr.unwrap_or(name.default_lr());
+    let lr = settings.lr.unwrap_or(optimizer_of(settings).default_lr());
     (f64::from(lr), f64::from(settings.adam_lr.unwrap_or(4e-3)))
 }
 
@@ -203,4 +208,42 @@ fn no_loss(loss: f64) -> Error {
     Error::Diverged(format!(
         "the loss is {loss} before the first update, so that no rate is to blame: look at the initialisation (init_std, init_gain)"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::prepared::filled;
+
+    #[test]
+    fn rates_grow_by_the_same_factor_from_end_to_end() {
+        let test = RangeTest { from: 1e-6, to: 10.0, steps: 141, which: Which::Both };
+        assert!((test.rate(0) - 1e-6).abs() < 1e-18 && (test.rate(140) - 10.0).abs() < 1e-9);
+        assert!((test.rate(70) / 10f64.powf(-2.5) - 1.0).abs() < 1e-9);
+        for (from, to, steps) in [(0.0, 1.0, 100), (1.0, 1.5, 100), (1.0, f64::INFINITY, 100), (1e-3, 1.0, 2)]
+        {
+            assert!(
+                RangeTest { from, to, steps, which: Which::Both }.check().is_err(),
+                "{from} {to} {steps}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_constant_rate_is_what_remains_of_any_settings() {
+        for schedule in crate::settings::SCHEDULES {
+            let said = Settings {
+                schedule: Some((*schedule).into()),
+                patience: Some(3),
+                ema: Some(0.9),
+                steps: Some(50),
+                ..Default::default()
+            };
+            let settings = at_constant_rate(&filled(&said).unwrap());
+            let descent = crate::settings::descent::DescentConfig::new(&settings).unwrap();
+            let schedule = crate::optim::Schedule::new(&descent.schedule).unwrap();
+            assert!((0..50).all(|step| schedule.factor(step, 50) == 1.0));
+            assert_eq!((descent.ema, descent.spike, descent.converge.patience), (0.0, 0.0, None));
+        }
+    }
 }

@@ -180,3 +180,31 @@ impl Smooth {
         self.sum / self.weight
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smoothing_begins_at_the_first_loss_and_forgets() {
+        let mut smooth = Smooth::over(200);
+        assert_eq!(smooth.take(4.0), 4.0);
+        assert!((0..5).all(|_| (smooth.take(4.0) - 4.0).abs() < 1e-12));
+        let after: Vec<f64> = (0..100).map(|_| smooth.take(2.0)).collect();
+        assert!(after.windows(2).all(|w| w[1] < w[0]) && after[99] < 2.001, "{after:?}");
+        assert!(smooth.take(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn the_last_loss_is_a_mean_of_the_end_and_none_of_what_diverged() {
+        let point =
+            |step: u64| Point { step, seconds: step as f64, loss: if step > 990 { 1.0 } else { 3.0 } };
+        let points: Vec<Point> = (1..=1000).map(point).collect();
+        let mut curve = Curve { points, evals: Vec::new(), tokens: 0, ending: Ending::Finished };
+        assert_eq!((curve.last_loss(), curve.steps(), curve.seconds()), (2.0, 1000, 1000.0));
+        curve.ending = Ending::Diverged { step: 1001, why: String::new() };
+        assert!(curve.last_loss().is_nan());
+        curve.points.clear();
+        assert_eq!((curve.steps(), curve.seconds()), (0, 0.0));
+    }
+}

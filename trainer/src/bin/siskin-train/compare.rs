@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use siskin_trainer::experiment::compare::{Comparison, Listener, Outcome, Spread};
 use siskin_trainer::experiment::flags::{flags_of, quoted};
 use siskin_trainer::experiment::keep::Kept;
+use siskin_trainer::experiment::lr_find::rates_of;
 use siskin_trainer::experiment::picture;
 use siskin_trainer::experiment::prepared::{Prepared, filled};
 use siskin_trainer::experiment::presets;
 use siskin_trainer::experiment::trial::{Ending, Observer, Plan, Point};
 use siskin_trainer::experiment::variant::{Variant, expand};
-use siskin_trainer::optim::OptimName;
 use siskin_trainer::progress::{Progress, thousands};
 use siskin_trainer::settings::presets::DEFAULT_MINUTES;
 use siskin_trainer::settings::{Settings, read_toml};
@@ -267,7 +267,7 @@ fn print_table(comparison: &Comparison) {
             .unwrap_or_else(|| if Some(&o.variant.name) == best { "best".into() } else { String::new() });
         rows.push([
             o.variant.name.clone(),
-            rate(&o.settings).to_string(),
+            (rates_of(&o.settings).0 as f32).to_string(),
             thousands(o.n_params as f64),
             figure(o.train()),
             o.val().map_or("–".to_string(), figure),
@@ -289,12 +289,6 @@ fn print_table(comparison: &Comparison) {
     }
 }
 
-/// The learning rate of filled settings.
-fn rate(settings: &Settings) -> f32 {
-    let name = settings.optimizer.as_deref().and_then(OptimName::parse).unwrap_or_default();
-    settings.lr.unwrap_or(name.default_lr())
-}
-
 fn as_json(outcome: &Outcome) -> Value {
     let number = |x: f64| if x.is_finite() { json!(x) } else { Value::Null };
     let runs: Vec<Value> = outcome
@@ -308,7 +302,7 @@ fn as_json(outcome: &Outcome) -> Value {
         })
         .collect();
     json!({
-        "name": outcome.variant.name, "flags": flags_of(&outcome.variant.changes), "lr": rate(&outcome.settings),
+        "name": outcome.variant.name, "flags": flags_of(&outcome.variant.changes), "lr": rates_of(&outcome.settings).0,
         "parameters": outcome.n_params, "train_loss": number(outcome.train().mean),
         "validation_loss_by_trainer": outcome.val().map(|v| number(v.mean)), "seconds": outcome.seconds(),
         "tokens_per_second": outcome.tokens_per_second(), "trouble": outcome.trouble(), "runs": runs,
