@@ -10,9 +10,9 @@
 //! A normalised step has the length of its rate whatever the slope, and soon after the steep part of the curve it is too long to settle: what
 //! follows is a flat, noisy bottom, whose lowest place says little. A step along the gradient shrinks with it; its curve turns where the first,
 //! steepest stretch of a training becomes unstable, and a warm-up carries a training beyond that. The two numbers were fitted to grids of
-//! short trainings (five families by three optimisers): with them no best rate was further than a factor of 3 away. The rules that are
-//! in use did worse there: η_steep, where the loss falls most steeply, by factors of up to 17, and a tenth of η_low by up to 30 with plain SGD and 10 with Adam.
-//! `docs/lr-find.md` has the table.
+//! short trainings (five families by three optimisers): with them no best rate was further than a factor of 3 away. The rules that
+//! are in use did worse there: η_steep, where the loss falls most steeply, by factors of up to 50, and a tenth of η_low by up to 36 with SGD and 10
+//! with Adam. `docs/lr-find.md` has the table.
 
 use super::lr_find::{End, Sweep};
 use crate::optim::OptimName;
