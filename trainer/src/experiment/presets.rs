@@ -65,7 +65,8 @@ fn optimizers(family: &str) -> Vec<Bundle> {
     RATES.iter().map(of).collect()
 }
 
-/// Each schedule so that it comes to a tenth of the peak or less at the end of `steps`; the wave of others ends at 0 by itself.
+/// Decays that know no end are set so that they have come down after `steps`: exponential to a hundredth, step and inverse-time to about a
+/// tenth.
 fn schedules(filled: &Settings, steps: u64) -> Vec<Bundle> {
     let decaying = steps.saturating_sub(filled.warmup.unwrap_or(0)).max(1);
     let gamma = 0.01f64.powf(1.0 / decaying as f64);
@@ -160,7 +161,7 @@ mod tests {
             let settings = filled(&v.settings(&said, &base)).unwrap();
             let descent = crate::settings::descent::DescentConfig::new(&settings).unwrap();
             let last = crate::optim::Schedule::new(&descent.schedule).unwrap().factor(39, 40);
-            assert!(last <= 0.31 || v.name == "constant", "{}: {last}", v.name);
+            assert!(last <= 0.11 || v.name == "constant", "{}: {last}", v.name);
         }
     }
 }
