@@ -12,10 +12,10 @@
 use std::path::Path;
 
 use siskin_trainer::Result;
-use siskin_trainer::experiment::lr_find::{RangeTest, Which, at_constant_rate, optimizer_of, rates_of};
+use siskin_trainer::experiment::lr_find::{RangeTest, Which, at_constant_rate, rates_of};
 use siskin_trainer::experiment::picture::short;
 use siskin_trainer::experiment::prepared::{Prepared, filled};
-use siskin_trainer::experiment::suggest::{Reading, suggest};
+use siskin_trainer::experiment::suggest::{Reading, Rule, suggest};
 use siskin_trainer::settings::{MODELS, OPTIMIZERS, Settings};
 
 /// Updates of each training.
@@ -87,7 +87,7 @@ fn row(data: &Prepared, family: &str, optimizer: &str) -> Result<String> {
     let reading = Reading::of(&sweep);
     let [steepest, lowest] = [reading.map(|r| r.steepest_at), reading.map(|r| r.lowest_at)];
     let of = |rate: Option<f64>| rate.map_or("–".to_string(), short);
-    let suggested = suggest(&[sweep], optimizer_of(&filled(&said)?)).map(|s| s.lr);
+    let suggested = suggest(&[sweep], Rule::of(&said)).map(|s| s.lr);
     let (loss, ratio) = match suggested {
         Some(lr) => (format!("{:.3}", loss_at(data, &said, lr)?), format!("{:.2}", lr / best)),
         None => ("–".into(), "–".into()),

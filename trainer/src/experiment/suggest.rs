@@ -3,23 +3,23 @@
 //! On its way from the first loss L₀ to the lowest smoothed loss L_low, at the rate η_low, a curve is read by one of two rules:
 //!
 //! ```text
-//! rules that normalise the gradient (Adam, Lion, Muon, …):  η = the first rate with L̂ ≤ L_low + 0.3 (L₀ − L_low)
-//! rules that step along the gradient (SGD, momentum):       η = 1.7 η_low
+//! plain SGD:    η = 1.7 η_low
+//! every other:  η = the first rate with L̂ ≤ L_low + 0.3 (L₀ − L_low)
 //! ```
 //!
-//! A normalised step has the length of its rate whatever the slope, and soon after the steep part of the curve it is too long to settle: what
-//! follows is a flat, noisy bottom, whose lowest place says little. A step along the gradient shrinks with it; its curve turns where the first,
-//! steepest stretch of a training becomes unstable, and a warm-up carries a training beyond that. The two numbers were fitted to grids of
-//! short trainings (five families by three optimisers): with them no best rate was further than a factor of 3 away. The rules that
-//! are in use did worse there: η_steep, where the loss falls most steeply, by factors of up to 50, and a tenth of η_low by up to 36 with SGD and 10
-//! with Adam. `docs/lr-find.md` has the table.
+//! A normalised step has the length of its rate whatever the slope (and momentum goes on with what it had): soon after the steep part of the curve it is
+//! too long to settle, and what follows is a flat, noisy bottom whose lowest place says little. A step of plain SGD shrinks with the gradient; its
+//! curve turns where the first, steepest stretch of a training becomes unstable, and a warm-up carries a training beyond that. The two numbers
+//! were fitted to grids of short trainings (five families by SGD, Adam and Muon): with them no best rate was further than a factor of 3 away. The
+//! rules that are in use did worse there: η_steep, where the loss falls most steeply, by factors of up to 50, and a tenth of η_low by up to 36 with
+//! SGD and 10 with Adam. `docs/lr-find.md` has the table.
 
 use super::lr_find::{End, Sweep};
-use crate::optim::OptimName;
+use crate::settings::Settings;
 
-/// What is left of the way down at the suggested rate, with a rule that normalises.
+/// What is left of the way down at the suggested rate.
 const LEFT: f64 = 0.3;
-/// The suggested rate over η_low, with a rule that does not.
+/// The suggested rate of plain SGD over η_low.
 const BEYOND: f64 = 1.7;
 /// Factor around the suggestion that held the best rates of all grids.
 const SPREAD: f64 = 3.0;
@@ -107,32 +107,43 @@ impl Reading {
     }
 }
 
-/// The rule that is read with an optimiser, in words.
-pub fn rule(optimizer: OptimName) -> &'static str {
-    match steps_along(optimizer) {
-        true => {
-            "1.7 times the rate where the smoothed loss is lowest (for optimisers that step along the gradient)"
-        }
-        false => {
-            "the first rate where the smoothed loss has come 70 % of its way down (for optimisers that normalise the gradient)"
+/// How a curve is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Most of the way down.
+    Knee,
+    /// Beyond the lowest place.
+    Beyond,
+}
+
+impl Rule {
+    /// The rule for the optimiser of filled settings.
+    pub fn of(settings: &Settings) -> Self {
+        let plain = settings.optimizer.as_deref() == Some("sgd") && settings.momentum.unwrap_or(0.0) == 0.0;
+        if plain { Rule::Beyond } else { Rule::Knee }
+    }
+
+    /// The rule as one sees it in the picture.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Rule::Knee => "the first rate where the smoothed loss has come 70 % of its way down",
+            Rule::Beyond => "1.7 times the rate where the smoothed loss is lowest (plain SGD)",
         }
     }
 }
 
-/// Whether a step is as long as the gradient.
-fn steps_along(optimizer: OptimName) -> bool {
-    matches!(optimizer, OptimName::Sgd | OptimName::Momentum | OptimName::Nesterov)
-}
-
 /// The rate that the curves suggest: the median of what each says. `None` unless all turned within their range and were tried to the end.
-pub fn suggest(sweeps: &[Sweep], optimizer: OptimName) -> Option<Suggestion> {
+pub fn suggest(sweeps: &[Sweep], rule: Rule) -> Option<Suggestion> {
     let mut rates = Vec::new();
     for sweep in sweeps {
         let reading = Reading::of(sweep)?;
         if reading.verdict != Verdict::Turned || sweep.end == End::Interrupted {
             return None;
         }
-        rates.push(if steps_along(optimizer) { BEYOND * reading.lowest_at } else { reading.knee_at });
+        rates.push(match rule {
+            Rule::Knee => reading.knee_at,
+            Rule::Beyond => BEYOND * reading.lowest_at,
+        });
     }
     rates.sort_by(f64::total_cmp);
     let (least, most) = (*rates.first()?, *rates.last()?);
@@ -174,17 +185,19 @@ mod tests {
         assert!((reading.lowest_at / 0.1 - 1.0).abs() < 1e-6, "{reading:?}");
         assert!((0.001..0.1).contains(&reading.steepest_at), "{reading:?}");
         let curves = [curve];
-        let of = |optimizer| suggest(&curves, optimizer).unwrap();
-        assert!((of(OptimName::Sgd).lr / 0.17 - 1.0).abs() < 1e-6, "{:?}", of(OptimName::Sgd));
+        let of = |rule| suggest(&curves, rule).unwrap();
+        assert!((of(Rule::Beyond).lr / 0.17 - 1.0).abs() < 1e-6, "{:?}", of(Rule::Beyond));
         // 70 % of two decades down.
-        assert!((of(OptimName::Adam).lr.log10() + 3.0 - 1.4).abs() < 0.06, "{:?}", of(OptimName::Adam));
-        assert!(OptimName::ALL.into_iter().all(|o| of(o).low < of(o).lr && of(o).lr < of(o).high));
+        assert!((of(Rule::Knee).lr.log10() + 3.0 - 1.4).abs() < 0.06, "{:?}", of(Rule::Knee));
+        assert!(
+            [Rule::Knee, Rule::Beyond].into_iter().all(|r| of(r).low < of(r).lr && of(r).lr < of(r).high)
+        );
     }
 
     #[test]
     fn several_curves_give_their_median_and_a_range_that_holds_all() {
         let shifted = |by: f64| sweep(End::Diverged, move |lr| valley(lr / by));
-        let s = suggest(&[shifted(1.0), shifted(0.1), shifted(0.5)], OptimName::Sgd).unwrap();
+        let s = suggest(&[shifted(1.0), shifted(0.1), shifted(0.5)], Rule::Beyond).unwrap();
         assert!((s.lr / (0.05 * BEYOND) - 1.0).abs() < 0.2, "{s:?}");
         assert!(s.low <= 0.01 * BEYOND && s.high >= 0.1 * BEYOND, "{s:?}");
     }
@@ -199,10 +212,10 @@ mod tests {
         ];
         for (curve, verdict) in cases {
             assert_eq!(Reading::of(&curve).unwrap().verdict, verdict);
-            assert_eq!(suggest(&[curve], OptimName::Adam), None);
+            assert_eq!(suggest(&[curve], Rule::Knee), None);
         }
         assert_eq!(Reading::of(&sweep(End::Diverged, |_| f64::NAN)), None);
-        assert_eq!(suggest(&[], OptimName::Adam), None);
-        assert_eq!(suggest(&[sweep(End::Interrupted, valley)], OptimName::Adam), None);
+        assert_eq!(suggest(&[], Rule::Knee), None);
+        assert_eq!(suggest(&[sweep(End::Interrupted, valley)], Rule::Knee), None);
     }
 }

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use siskin_trainer::experiment::compare::{Comparison, Listener, Outcome, Spread};
+use siskin_trainer::experiment::compare::{Comparison, Listener, Outcome};
 use siskin_trainer::experiment::flags::{flags_of, quoted};
 use siskin_trainer::experiment::keep::Kept;
-use siskin_trainer::experiment::lr_find::rates_of;
 use siskin_trainer::experiment::picture;
 use siskin_trainer::experiment::prepared::{Prepared, filled};
 use siskin_trainer::experiment::presets;
@@ -20,6 +19,7 @@ use siskin_trainer::train::trainer::{StepReport, Trainer};
 use siskin_trainer::{Error, Result, plot};
 
 use crate::args::CompareArgs;
+use crate::table;
 
 /// Updates of each training when neither steps nor minutes are said.
 const STEPS: u64 = 300;
@@ -60,8 +60,9 @@ pub fn compare(args: CompareArgs) -> Result<()> {
         args.quiet,
         &format!("{trainings} trainings of {model}, one after the other: {steps} steps each, {threads}"),
     );
-    interrupt::install();
     let mut show = Show { args: &args, data: &data, total: plan.steps, progress: None, kept: None };
+    show.check_free(&comparison, &seeds)?;
+    interrupt::install();
     let done = comparison.run(&data, &seeds, &plan, &mut show);
     show.finish_progress();
     done?;
@@ -134,6 +135,23 @@ impl Show<'_> {
         if let Some(progress) = self.progress.take() {
             progress.finish();
         }
+    }
+
+    /// Says that a folder is taken before anything is trained.
+    fn check_free(&self, all: &Comparison, seeds: &[u64]) -> Result<()> {
+        let Some(dir) = &self.args.out else { return Ok(()) };
+        for outcome in &all.outcomes {
+            for seed in seeds {
+                let folder = self.folder(dir, &outcome.variant.name, *seed);
+                if folder.exists() {
+                    let path = folder.display();
+                    return Err(Error::Run(format!(
+                        "{path} holds a run already: name another folder by --out"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `optimizer=sgd lr=0.5`, seed 2: `optimizer-sgd-lr-0.5-seed-2`.
@@ -214,13 +232,13 @@ fn title(data: &Prepared, comparison: &Comparison) -> String {
 fn tell(args: &CompareArgs, said: &Settings, data: &Prepared, comparison: &Comparison, plan: &Plan) {
     let threads = threads(&comparison.base);
     if args.json {
-        let all: Vec<Value> = comparison.outcomes.iter().map(as_json).collect();
+        let all: Vec<Value> = comparison.outcomes.iter().map(table::as_json).collect();
         println!(
             "{}",
             json!({ "text": data.name, "threads": comparison.base.threads, "steps": plan.steps, "variants": all })
         );
     } else {
-        print_table(comparison);
+        table::print(comparison);
         println!(
             "train: mean of the last losses. validation: on the whole held-out part, {} tokens, by the trainer. seconds: of training alone, {threads}.",
             thousands(data.data.val.len() as f64)
@@ -249,64 +267,6 @@ fn tell(args: &CompareArgs, said: &Settings, data: &Prepared, comparison: &Compa
         }
         None => eprintln!("next: siskin-train lr-find {texts}    (no variant has a finite loss)"),
     }
-}
-
-fn print_table(comparison: &Comparison) {
-    let several = comparison.outcomes.iter().any(|o| o.runs.len() > 1);
-    let figure = |s: Spread| match (s.mean.is_finite(), several) {
-        (false, _) => "diverged".to_string(),
-        (true, false) => format!("{:.4}", s.mean),
-        (true, true) => format!("{:.4} ± {:.4}", s.mean, s.std),
-    };
-    let header = ["variant", "rate", "parameters", "train", "validation", "steps", "seconds", "tok/s", ""];
-    let mut rows = vec![header.map(str::to_string)];
-    let best = comparison.best().map(|o| &o.variant.name);
-    for o in comparison.outcomes.iter().filter(|o| !o.runs.is_empty()) {
-        let trouble = o.trouble();
-        let remark = trouble
-            .unwrap_or_else(|| if Some(&o.variant.name) == best { "best".into() } else { String::new() });
-        rows.push([
-            o.variant.name.clone(),
-            (rates_of(&o.settings).0 as f32).to_string(),
-            thousands(o.n_params as f64),
-            figure(o.train()),
-            o.val().map_or("–".to_string(), figure),
-            o.runs.iter().map(|r| r.curve.steps()).max().unwrap_or(0).to_string(),
-            format!("{:.1}", o.seconds()),
-            thousands(o.tokens_per_second()),
-            remark,
-        ]);
-    }
-    let widths: Vec<usize> =
-        (0..header.len()).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
-    for row in rows {
-        let cell = |(c, text): (usize, &String)| {
-            let pad = " ".repeat(widths[c] - text.chars().count());
-            if c == 0 || c + 1 == header.len() { format!("{text}{pad}") } else { format!("{pad}{text}") }
-        };
-        let line = row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ");
-        println!("{}", line.trim_end());
-    }
-}
-
-fn as_json(outcome: &Outcome) -> Value {
-    let number = |x: f64| if x.is_finite() { json!(x) } else { Value::Null };
-    let runs: Vec<Value> = outcome
-        .runs
-        .iter()
-        .map(|r| {
-            json!({
-                "seed": r.seed, "train_loss": number(r.curve.last_loss()), "validation_loss_by_trainer": r.val.map(number),
-                "steps": r.curve.steps(), "seconds": r.curve.seconds(), "tokens": r.curve.tokens, "curve": r.curve,
-            })
-        })
-        .collect();
-    json!({
-        "name": outcome.variant.name, "flags": flags_of(&outcome.variant.changes), "lr": rates_of(&outcome.settings).0,
-        "parameters": outcome.n_params, "train_loss": number(outcome.train().mean),
-        "validation_loss_by_trainer": outcome.val().map(|v| number(v.mean)), "seconds": outcome.seconds(),
-        "tokens_per_second": outcome.tokens_per_second(), "trouble": outcome.trouble(), "runs": runs,
-    })
 }
 
 fn note(quiet: bool, line: &str) {

@@ -2,12 +2,10 @@
 
 use serde_json::json;
 use siskin_trainer::experiment::flags::{flags_of, quoted};
-use siskin_trainer::experiment::lr_find::{
-    End, RangeTest, Sweep, Which, at_constant_rate, optimizer_of, rates_of,
-};
+use siskin_trainer::experiment::lr_find::{End, RangeTest, Sweep, Which, at_constant_rate, rates_of};
 use siskin_trainer::experiment::picture::{range_test, short};
 use siskin_trainer::experiment::prepared::{Prepared, filled};
-use siskin_trainer::experiment::suggest::{Reading, Suggestion, Verdict, rule, suggest};
+use siskin_trainer::experiment::suggest::{Reading, Rule, Suggestion, Verdict, suggest};
 use siskin_trainer::progress::Progress;
 use siskin_trainer::settings::{Settings, read_toml};
 use siskin_trainer::train::interrupt;
@@ -44,7 +42,7 @@ pub fn lr_find(args: LrFindArgs) -> Result<()> {
             break;
         }
     }
-    let suggestion = suggest(&sweeps, optimizer_of(&settings));
+    let suggestion = suggest(&sweeps, Rule::of(&settings));
     let title = format!(
         "Range test: {} by {} on {}",
         settings.model.as_deref().unwrap_or("model"),
@@ -144,7 +142,7 @@ fn print_suggestion(
         return;
     };
     println!("suggested: {} (between {} and {})", flags(s, test, settings), short(s.low), short(s.high));
-    println!("rule: {}", rule(optimizer_of(settings)));
+    println!("rule: {}", Rule::of(settings).in_words());
     println!(
         "limits: from {} steps, for short trainings with a warm-up and a decay; long ones often want less. Another batch size, width, \
          context or norm wants another test. In trials with small models the best rate was within a factor of 3",

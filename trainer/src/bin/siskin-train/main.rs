@@ -11,6 +11,7 @@ mod landscape;
 mod lr_find;
 mod measure;
 mod report;
+mod table;
 mod tokenizer;
 mod train;
 
