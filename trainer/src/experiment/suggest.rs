@@ -10,7 +10,7 @@
 //! A normalised step has the length of its rate whatever the slope (and momentum goes on with what it had): soon after the steep part of the curve it is
 //! too long to settle, and what follows is a flat, noisy bottom whose lowest place says little. A step of plain SGD shrinks with the gradient; its
 //! curve turns where the first, steepest stretch of a training becomes unstable, and a warm-up carries a training beyond that. The two numbers
-//! were fitted to grids of short trainings (five families by SGD, Adam and Muon): with them no best rate was further than a factor of 3 away. The
+//! were fitted to grids of short trainings (five families by SGD, Adam and Muon): with them no best rate, interpolated between the grid's, was further than a factor of 3 away. The
 //! rules that are in use did worse there: η_steep, where the loss falls most steeply, by factors of up to 50, and a tenth of η_low by up to 36 with
 //! SGD and 10 with Adam. `docs/lr-find.md` has the table.
 

@@ -145,7 +145,7 @@ fn print_suggestion(
     println!("rule: {}", Rule::of(settings).in_words());
     println!(
         "limits: from {} steps, for short trainings with a warm-up and a decay; long ones often want less. Another batch size, width, \
-         context or norm wants another test. In trials with small models the best rate was within a factor of 3",
+         context or norm wants another test. In trials with small models the best rate was within about a factor of 3",
         test.steps
     );
     if settings.optimizer.as_deref() == Some("muon") && test.which == Which::Both {
