@@ -160,7 +160,7 @@ impl RangeTest {
                 sweep.samples.push(sample);
                 each(k, &sample);
                 lowest = lowest.min(sample.smooth);
-                if !(sample.smooth <= DIVERGED * lowest.max(1e-3)) {
+                if sample.smooth.is_nan() || sample.smooth > DIVERGED * lowest.max(1e-3) {
                     sweep.end = End::Diverged;
                     break;
                 }

@@ -159,7 +159,10 @@ pub fn expand(vary: &[String], variants: &[String]) -> Result<Vec<Variant>> {
     limit(product.saturating_add(variants.len()))?;
     let mut rows: Vec<Vec<(String, String)>> = if axes.is_empty() { Vec::new() } else { vec![Vec::new()] };
     for axis in &axes {
-        rows = rows.iter().flat_map(|row| axis.iter().map(|p| [&row[..], &[p.clone()]].concat())).collect();
+        rows = rows
+            .iter()
+            .flat_map(|row| axis.iter().map(|p| [&row[..], std::slice::from_ref(p)].concat()))
+            .collect();
     }
     let mut all = rows.iter().map(|row| Variant::of(row)).collect::<Result<Vec<_>>>()?;
     for said in variants {
