@@ -99,8 +99,8 @@ impl Comparison {
             let from = Instant::now();
             trial.evaluate(plan.eval_tokens)?;
             eval += from.elapsed();
-            let share =
-                data.data.val.len() as f64 / plan.eval_tokens.clamp(1, data.data.val.len().max(1)) as f64;
+            let share = data.corpus.n_tokens().1 as f64
+                / plan.eval_tokens.clamp(1, data.corpus.n_tokens().1.max(1)) as f64;
             whole += from.elapsed().mul_f64(share);
         }
         let times = seeds.clamp(1, 1000) as u32;
@@ -129,7 +129,7 @@ impl Comparison {
                 listener.begin(outcome, seed, plan.steps)?;
                 let curve = train(&mut trainer, &plan, listener)?;
                 let val = match &curve.ending {
-                    Ending::Diverged { .. } => Some(f64::NAN).filter(|_| data.data.val.len() >= 2),
+                    Ending::Diverged { .. } => Some(f64::NAN).filter(|_| data.corpus.n_tokens().1 >= 2),
                     Ending::Interrupted => None,
                     _ => trainer.evaluate(u64::MAX)?.map(|loss| loss.mean()),
                 };

@@ -53,7 +53,7 @@ impl Kept {
         let meta = Meta {
             settings: settings.clone(),
             texts: data.texts.clone(),
-            text_hash: data.text_hash,
+            text_hash: data.corpus.hash,
             export,
             total,
             export_best: false,
@@ -74,7 +74,7 @@ impl Observer for Kept {
 
     fn evaluated(&mut self, at: &Point, tokens: u64) {
         if at.step > 0 {
-            self.log.write(&Line::Eval { step: at.step, val_loss: at.loss, tokens });
+            self.log.write(&Line::Eval { step: at.step, val_loss: at.loss, tokens, by_text: &[] });
         }
     }
 }

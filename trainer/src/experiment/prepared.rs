@@ -4,28 +4,25 @@ use std::path::{Path, PathBuf};
 
 use siskin_format::Vocab;
 
-use crate::data::{Dataset, Text};
 use crate::error::{Error, Result};
 use crate::progress::thousands;
+use crate::settings::Settings;
 use crate::settings::model::model_config;
 use crate::settings::presets::{TextFacts, fill};
-use crate::settings::{Settings, TOKENIZERS, choice};
-use crate::tokenizer::{self, Kind};
-use crate::train::run::{absolute, cores, dataset, split, trainer_config};
+use crate::train::corpus::{Corpus, Scanned};
+use crate::train::run::{absolute, cores, trainer_config};
 use crate::train::trainer::Trainer;
 
 /// A tokenized text with its vocabulary.
 pub struct Prepared {
     /// The tokenizer.
     pub vocab: Vocab,
-    /// Both parts of the text.
-    pub data: Dataset,
+    /// The texts.
+    pub corpus: Corpus,
     /// File names, for titles.
     pub name: String,
     /// The texts, absolute.
     pub texts: Vec<PathBuf>,
-    /// Hash of all of them.
-    pub text_hash: u64,
     /// The folder of the token cache, removed with this.
     _scratch: tempfile::TempDir,
 }
@@ -36,20 +33,16 @@ impl Prepared {
     /// # Errors
     /// Texts that cannot be read or tokenized, or no temporary folder.
     pub fn new(texts: &[PathBuf], settings: &Settings) -> Result<Self> {
-        let text = Text::open(texts)?;
-        let scan = text.scan()?;
-        let kind = choice("tokenizer", settings.tokenizer.as_deref().unwrap_or("auto"), TOKENIZERS)?;
-        let kind = Kind::parse(kind).expect("the spellings of the settings are those of the kinds");
-        let split = split(&text, settings)?;
-        let vocab = tokenizer::train(&text, &scan, split.train, kind, settings.vocab_size)?;
+        let scanned = Scanned::new(texts, settings, false)?;
+        let vocab = scanned.vocab(settings)?;
         let scratch = tempfile::Builder::new()
             .prefix("siskin-")
             .tempdir()
             .map_err(Error::io("create a temporary folder in", &std::env::temp_dir()))?;
-        let data = dataset(&text, &scan, settings, &vocab, scratch.path())?;
-        let (name, text_hash) = (title(texts), scan.hash);
+        let corpus = scanned.tokenized(&vocab, settings, scratch.path(), false)?;
+        let name = title(texts);
         let texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
-        Ok(Prepared { vocab, data, name, texts, text_hash, _scratch: scratch })
+        Ok(Prepared { vocab, corpus, name, texts, _scratch: scratch })
     }
 
     /// A trainer at its initialisation.
@@ -58,18 +51,15 @@ impl Prepared {
     /// Settings that cannot work, or too little text for them.
     pub fn trainer(&self, settings: &Settings) -> Result<Trainer> {
         let config = trainer_config(settings, self.vocab.len())?;
-        Trainer::new(config, self.data.train.clone(), self.data.val.clone())
+        Trainer::mixed(config, self.corpus.texts.clone())
     }
 
     /// What was read, in a line.
     pub fn describe(&self) -> String {
-        format!(
-            "{}: {} tokens to train on, {} held out; vocabulary {}",
-            self.name,
-            thousands(self.data.train.len() as f64),
-            thousands(self.data.val.len() as f64),
-            self.vocab.len(),
-        )
+        let (train, val) = self.corpus.n_tokens();
+        let [train, val] = [train, val].map(|n| thousands(n as f64));
+        let (name, vocab) = (&self.name, self.vocab.len());
+        format!("{name}: {train} tokens to train on, {val} held out; vocabulary {vocab}")
     }
 }
 

@@ -241,7 +241,7 @@ fn tell(args: &CompareArgs, said: &Settings, data: &Prepared, comparison: &Compa
         table::print(comparison);
         println!(
             "train: mean of the last losses. validation: on the whole held-out part, {} tokens, by the trainer. seconds: of training alone, {threads}.",
-            thousands(data.data.val.len() as f64)
+            thousands(data.corpus.n_tokens().1 as f64)
         );
         println!("picture: {}", args.output.display());
     }
