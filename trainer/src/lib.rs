@@ -9,6 +9,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod doctor;
 pub mod error;
 pub mod experiment;
 pub mod export;

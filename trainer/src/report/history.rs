@@ -9,30 +9,30 @@ use crate::train::log;
 
 /// The lines of a log, by kind.
 #[derive(Debug, Default)]
-pub(super) struct History {
-    pub(super) updates: Vec<Update>,
+pub(crate) struct History {
+    pub(crate) updates: Vec<Update>,
     /// Updates so far and loss on the validation part.
-    pub(super) evals: Vec<(f64, f64)>,
+    pub(crate) evals: Vec<(f64, f64)>,
     /// Updates so far and what the model said.
-    pub(super) samples: Vec<(u64, String)>,
+    pub(crate) samples: Vec<(u64, String)>,
     /// Seed, validation loss (NaN if it diverged), updates of each beginning, and whether the run went on from it.
-    pub(super) restarts: Vec<(u64, f64, u64, bool)>,
+    pub(crate) restarts: Vec<(u64, f64, u64, bool)>,
     /// Updates so far and what was worth a note.
-    pub(super) notes: Vec<(u64, String)>,
+    pub(crate) notes: Vec<(u64, String)>,
 }
 
 /// One update; numbers that were not finite are NaN.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Update {
-    pub(super) step: f64,
-    pub(super) loss: f64,
-    pub(super) lr: f64,
-    pub(super) grad_norm: f64,
+pub(crate) struct Update {
+    pub(crate) step: f64,
+    pub(crate) loss: f64,
+    pub(crate) lr: f64,
+    pub(crate) grad_norm: f64,
 }
 
 impl History {
     /// Reads the log of the run in `dir`; lines that are torn or of a kind not known are left out.
-    pub(super) fn read(dir: &Path) -> Result<Self> {
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
         let text = text_of(&dir.join(log::FILE))?;
         let mut history = History::default();
         for line in text.lines() {
@@ -68,7 +68,7 @@ impl History {
     }
 
     /// The training loss, smoothed over about a fiftieth of the run.
-    pub(super) fn smoothed(&self) -> Vec<(f64, f64)> {
+    pub(crate) fn smoothed(&self) -> Vec<(f64, f64)> {
         let keep = 1.0 - 1.0 / (self.updates.len() as f64 / 50.0).max(1.0);
         let (mut sum, mut weight) = (0.0, 0.0);
         let finite = self.updates.iter().filter(|u| u.loss.is_finite());
@@ -81,13 +81,13 @@ impl History {
     }
 
     /// The best evaluation.
-    pub(super) fn best(&self) -> Option<(f64, f64)> {
+    pub(crate) fn best(&self) -> Option<(f64, f64)> {
         self.evals.iter().copied().filter(|e| e.1.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))
     }
 }
 
 /// The text of a file; empty when there is none.
-pub(super) fn text_of(path: &Path) -> Result<String> {
+pub(crate) fn text_of(path: &Path) -> Result<String> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),

@@ -4,7 +4,7 @@
 //! policy forbids both. It is written from the run folder alone, so that it can be written anew at any time.
 
 mod figures;
-mod history;
+pub(crate) mod history;
 pub mod outcome;
 mod page;
 #[cfg(test)]

@@ -138,11 +138,23 @@ impl Scanned {
     /// # Errors
     /// Text that the vocabulary cannot express.
     pub fn held_out(&self, vocab: &Vocab, most: u64) -> Result<Tokens> {
+        self.first(vocab, most, |split| &split.val)
+    }
+
+    /// As [`Scanned::held_out`], of what is trained on.
+    ///
+    /// # Errors
+    /// As [`Scanned::held_out`].
+    pub fn trained_on(&self, vocab: &Vocab, most: u64) -> Result<Tokens> {
+        self.first(vocab, most, |split| &split.train)
+    }
+
+    fn first(&self, vocab: &Vocab, most: u64, range: impl Fn(&Split) -> &Range<u64>) -> Result<Tokens> {
         let mut ids = Vec::new();
         for part in &self.parts {
             let most = share_of(most, part.share) as usize;
             let before = ids.len();
-            data::stream(&part.text, part.split.val.clone(), vocab, |piece, _| {
+            data::stream(&part.text, range(&part.split).clone(), vocab, |piece, _| {
                 ids.extend_from_slice(&piece[..piece.len().min(before + most - ids.len())]);
                 Ok(ids.len() < before + most)
             })?;
@@ -181,15 +193,27 @@ impl Corpus {
     /// # Errors
     /// A damaged token cache.
     pub fn held_out(&self, most: u64) -> Result<Tokens> {
+        self.first(most, |text| &text.val)
+    }
+
+    /// As [`Corpus::held_out`], of what is trained on.
+    ///
+    /// # Errors
+    /// A damaged token cache.
+    pub fn trained_on(&self, most: u64) -> Result<Tokens> {
+        self.first(most, |text| &text.train)
+    }
+
+    fn first(&self, most: u64, part: impl Fn(&TrainingText) -> &Tokens) -> Result<Tokens> {
         if let [only] = &self.texts[..] {
-            return Ok(only.val.first(most));
+            return Ok(part(only).first(most));
         }
         let mut ids = Vec::new();
         for text in &self.texts {
-            let val = text.val.first(share_of(most, text.share));
+            let tokens = part(text).first(share_of(most, text.share));
             let before = ids.len();
-            ids.resize(before + val.len() as usize, 0);
-            val.read(0, &mut ids[before..])?;
+            ids.resize(before + tokens.len() as usize, 0);
+            tokens.read(0, &mut ids[before..])?;
         }
         Ok(Tokens::from_vec(ids))
     }

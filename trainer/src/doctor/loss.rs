@@ -1,0 +1,175 @@
+//! What the losses alone tell: divergence, plateau, overfitting.
+
+use super::case::{Case, mean};
+use super::finding::{Finding, Severity, Trouble};
+use super::{rate, remedy};
+use crate::settings::Settings;
+
+/// A run is judged by pieces of it; each piece's mean loss is far less noisy than a batch's.
+const PIECES: usize = 20;
+/// Fewest updates before losses are judged: less is the noise of single batches.
+const LEAST_UPDATES: usize = 60;
+/// The loss has risen when its last piece is above its lowest by this share and by this many nats; batches of a text differ by less.
+const RISE: (f64, f64) = (0.1, 0.2);
+/// Updates that were skipped, or from which a run went back, until it is no accident of the machine.
+const ACCIDENTS: usize = 2;
+/// Share of updates that are spikes (8 standard deviations, unless told otherwise) in an unstable run.
+const SPIKES: f64 = 0.01;
+/// A plateau at the unigram level ends when the loss is below it by this share: whoever has learnt one thing about order is below.
+const BELOW_GUESSING: f64 = 0.03;
+/// The validation loss has risen when it is above its best by this share, three evaluations and more after it.
+const VALIDATION_RISE: f64 = 0.03;
+/// Evaluations after the best until a rise is no chance.
+const EVALS_AFTER_BEST: usize = 2;
+
+/// Mean loss of each piece of the run, with the update at its end.
+fn pieces(case: &Case) -> Vec<(u64, f64)> {
+    let updates = &case.history.updates;
+    let size = updates.len().div_ceil(PIECES).max(1);
+    let piece = |p: &[crate::report::history::Update]| {
+        (p.last().map_or(0, |u| u.step as u64), mean(p.iter().map(|u| u.loss)))
+    };
+    updates.chunks(size).map(piece).collect()
+}
+
+impl Case {
+    /// Whether the run has learnt nothing but the frequencies of tokens, if that.
+    pub(crate) fn stands_still(&self) -> bool {
+        let late = self.loss(0.9..1.0);
+        !(late < (1.0 - BELOW_GUESSING) * self.guessing())
+    }
+}
+
+pub(super) fn divergence(case: &Case) -> Option<Finding> {
+    let (evidence, first_step, severity) = broken(case).or_else(|| risen(case)).or_else(|| spiking(case))?;
+    let maximize = case.settings.maximize == Some(true);
+    let (advice, remedy) = if maximize {
+        ("descend: the run was told to raise the loss", Settings { maximize: Some(false), ..Default::default() })
+    } else {
+        let remedy = Settings { clip_norm: Some(1.0), ..remedy::scaled_rate(case, rate::relief(case)) };
+        ("take a smaller rate and clip the gradient, so that no batch can throw the weights far", remedy)
+    };
+    Some(Finding {
+        trouble: Trouble::Divergence,
+        severity,
+        place: String::new(),
+        first_step,
+        evidence,
+        advice: advice.into(),
+        remedy,
+    })
+}
+
+type Seen = (String, u64, Severity);
+
+/// Numbers that were not finite.
+fn broken(case: &Case) -> Option<Seen> {
+    let notes = &case.history.notes;
+    let broke = |text: &str| text.contains("is skipped") || text.contains("goes back");
+    let all: Vec<_> = notes.iter().filter(|(_, text)| broke(text)).collect();
+    let first = all.first()?;
+    (all.len() >= ACCIDENTS).then(|| {
+        let what = first.1.split("; ").next().unwrap_or_default();
+        (format!("{} updates could not be taken, the first because: {what}", all.len()), first.0, Severity::Ruins)
+    })
+}
+
+/// A training loss that has gone up and stayed there.
+fn risen(case: &Case) -> Option<Seen> {
+    if case.history.updates.len() < LEAST_UPDATES {
+        return None;
+    }
+    let pieces = pieces(case);
+    let (_, last) = *pieces.last()?;
+    let lowest = pieces.iter().filter(|p| p.1.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let risen = |loss: f64| loss > (1.0 + RISE.0) * lowest.1 && loss > lowest.1 + RISE.1;
+    let first = pieces.iter().find(|p| p.0 > lowest.0 && risen(p.1))?;
+    let worse = !(last < case.guessing());
+    risen(last).then(|| {
+        let evidence = format!("the training loss rose from {:.2} (update {}) to {last:.2}", lowest.1, lowest.0);
+        (evidence, first.0, if worse { Severity::Ruins } else { Severity::Hampers })
+    })
+}
+
+/// Losses that jump again and again.
+fn spiking(case: &Case) -> Option<Seen> {
+    let spikes: Vec<_> = case.history.notes.iter().filter(|(_, text)| text.contains("spiked to")).collect();
+    let n = case.history.updates.len();
+    let often = spikes.len() >= 3 && spikes.len() as f64 > SPIKES * n as f64;
+    often.then(|| (format!("{} of {n} losses are spikes", spikes.len()), spikes[0].0, Severity::Hampers))
+}
+
+pub(super) fn plateau(case: &Case) -> Option<Finding> {
+    let n = case.history.updates.len();
+    let still_warming = case.steps() < case.warmup() && 2 * case.warmup() < case.total;
+    if n < LEAST_UPDATES || still_warming || !case.stands_still() {
+        return None;
+    }
+    let (late, guessing) = (case.loss(0.9..1.0), case.guessing());
+    let pieces = pieces(case);
+    let first = pieces.iter().find(|p| p.1 < (1.0 + BELOW_GUESSING) * guessing).or(pieces.first())?;
+    let ratio = rate::typical(case);
+    let level = format!("after {} updates the loss is {late:.2}; guessing by frequency alone gives {guessing:.2}", case.steps());
+    let (why, advice, remedy) = cause(case, ratio);
+    Some(Finding {
+        trouble: Trouble::Plateau,
+        severity: Severity::Ruins,
+        place: String::new(),
+        first_step: first.0,
+        evidence: format!("{level}; {why}"),
+        advice: advice.into(),
+        remedy,
+    })
+}
+
+/// Why a run stands still: what shows it, what to do, and the settings for it.
+fn cause(case: &Case, ratio: f64) -> (String, &'static str, Settings) {
+    let seen = format!("a typical update changes {ratio:.0e} of a tensor");
+    if 2 * case.warmup() > case.total {
+        let warmup = Some(case.total / 20);
+        let why = format!("{seen}, and the warm-up of {} updates is most of the run", case.warmup());
+        return (why, "shorten the warm-up to a twentieth of the run", Settings { warmup, ..Default::default() });
+    }
+    if ratio < rate::TOO_LOW {
+        return (seen, "raise the rate", remedy::scaled_rate(case, rate::boost(case)));
+    }
+    if case.settings.weight_decay.is_some_and(|decay| decay > 1.0) {
+        let remedy = Settings { weight_decay: Some(0.1), ..Default::default() };
+        return (format!("{seen}, and the weight decay is {}", case.settings.weight_decay.unwrap_or(0.0)), "decay the weights less", remedy);
+    }
+    (seen, "take a smaller rate: the updates are large, and still nothing is learnt", remedy::scaled_rate(case, 0.1))
+}
+
+pub(super) fn overfitting(case: &Case) -> Option<Finding> {
+    let evals = &case.history.evals;
+    let (best_step, best) = case.history.best()?;
+    let after: Vec<_> = evals.iter().filter(|e| e.0 > best_step).collect();
+    let (_, last) = *evals.last()?;
+    let rise = last / best - 1.0;
+    let at = |step: f64| {
+        let near = case.history.updates.iter().filter(|u| (u.step - step).abs() <= 25.0);
+        mean(near.map(|u| u.loss))
+    };
+    let (train_then, train_now) = (at(best_step), case.loss(0.95..1.0));
+    if after.len() < EVALS_AFTER_BEST || !(rise > VALIDATION_RISE) || !(train_now < train_then) {
+        return None;
+    }
+    let evidence = format!(
+        "the validation loss rose from {best:.3} (update {best_step}) to {last:.3}, while the training loss fell from {train_then:.3} to {train_now:.3}"
+    );
+    let dropout = if case.settings.dropout.unwrap_or(0.0) < 0.2 { 0.2 } else { 0.4 };
+    let remedy = Settings {
+        dropout: Some(dropout),
+        patience: Some(4),
+        ..Default::default()
+    };
+    Some(Finding {
+        trouble: Trouble::Overfitting,
+        severity: Severity::Hampers,
+        place: String::new(),
+        first_step: best_step as u64,
+        evidence,
+        advice: "drop channels while training, stop when the validation loss rises, take a smaller model or, best of all, more text".into(),
+        remedy,
+    })
+}
