@@ -16,6 +16,7 @@ pub struct Progress {
     bar: ProgressBar,
     plain: bool,
     quiet: bool,
+    muted: bool,
     started: Instant,
     first_step: u64,
     total: u64,
@@ -37,6 +38,7 @@ impl Progress {
             bar,
             plain,
             quiet,
+            muted: false,
             started: Instant::now(),
             first_step,
             total,
@@ -78,9 +80,16 @@ impl Progress {
         }
     }
 
+    /// The same, without warnings: for runs that are an experiment, whose log tells what happened.
+    pub fn muted(self) -> Self {
+        Progress { muted: true, ..self }
+    }
+
     /// A line of warning, which quiet runs show too.
     pub fn warn(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("warning: {line}"));
+        if !self.muted {
+            self.bar.suspend(|| eprintln!("warning: {line}"));
+        }
     }
 
     /// Takes the bar away.

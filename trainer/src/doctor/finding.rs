@@ -117,9 +117,8 @@ pub fn flags(settings: &Settings) -> String {
         serde_json::Value::Number(n) if n.is_f64() => format!("{}", n.as_f64().unwrap_or_default() as f32),
         other => other.to_string(),
     };
-    let flag = |(key, value): (&String, &serde_json::Value)| {
-        format!("--{} {}", key.replace('_', "-"), shown(value))
-    };
+    let flag =
+        |(key, value): (&String, &serde_json::Value)| format!("--{} {}", key.replace('_', "-"), shown(value));
     said(settings).iter().map(flag).collect::<Vec<_>>().join(" ")
 }
 

@@ -44,7 +44,10 @@ pub(super) fn divergence(case: &Case) -> Option<Finding> {
     let (evidence, first_step, severity) = broken(case).or_else(|| risen(case)).or_else(|| spiking(case))?;
     let maximize = case.settings.maximize == Some(true);
     let (advice, remedy) = if maximize {
-        ("descend: the run was told to raise the loss", Settings { maximize: Some(false), ..Default::default() })
+        (
+            "descend: the run was told to raise the loss",
+            Settings { maximize: Some(false), ..Default::default() },
+        )
     } else {
         let remedy = Settings { clip_norm: Some(1.0), ..remedy::scaled_rate(case, rate::relief(case)) };
         ("take a smaller rate and clip the gradient, so that no batch can throw the weights far", remedy)
@@ -70,7 +73,11 @@ fn broken(case: &Case) -> Option<Seen> {
     let first = all.first()?;
     (all.len() >= ACCIDENTS).then(|| {
         let what = first.1.split("; ").next().unwrap_or_default();
-        (format!("{} updates could not be taken, the first because: {what}", all.len()), first.0, Severity::Ruins)
+        (
+            format!("{} updates could not be taken, the first because: {what}", all.len()),
+            first.0,
+            Severity::Ruins,
+        )
     })
 }
 
@@ -86,7 +93,8 @@ fn risen(case: &Case) -> Option<Seen> {
     let first = pieces.iter().find(|p| p.0 > lowest.0 && risen(p.1))?;
     let worse = !(last < case.guessing());
     risen(last).then(|| {
-        let evidence = format!("the training loss rose from {:.2} (update {}) to {last:.2}", lowest.1, lowest.0);
+        let evidence =
+            format!("the training loss rose from {:.2} (update {}) to {last:.2}", lowest.1, lowest.0);
         (evidence, first.0, if worse { Severity::Ruins } else { Severity::Hampers })
     })
 }
@@ -109,7 +117,10 @@ pub(super) fn plateau(case: &Case) -> Option<Finding> {
     let pieces = pieces(case);
     let first = pieces.iter().find(|p| p.1 < (1.0 + BELOW_GUESSING) * guessing).or(pieces.first())?;
     let ratio = rate::typical(case);
-    let level = format!("after {} updates the loss is {late:.2}; guessing by frequency alone gives {guessing:.2}", case.steps());
+    let level = format!(
+        "after {} updates the loss is {late:.2}; guessing by frequency alone gives {guessing:.2}",
+        case.steps()
+    );
     let (why, advice, remedy) = cause(case, ratio);
     Some(Finding {
         trouble: Trouble::Plateau,
@@ -128,16 +139,28 @@ fn cause(case: &Case, ratio: f64) -> (String, &'static str, Settings) {
     if 2 * case.warmup() > case.total {
         let warmup = Some(case.total / 20);
         let why = format!("{seen}, and the warm-up of {} updates is most of the run", case.warmup());
-        return (why, "shorten the warm-up to a twentieth of the run", Settings { warmup, ..Default::default() });
+        return (
+            why,
+            "shorten the warm-up to a twentieth of the run",
+            Settings { warmup, ..Default::default() },
+        );
     }
     if ratio < rate::TOO_LOW {
         return (seen, "raise the rate", remedy::scaled_rate(case, rate::boost(case)));
     }
     if case.settings.weight_decay.is_some_and(|decay| decay > 1.0) {
         let remedy = Settings { weight_decay: Some(0.1), ..Default::default() };
-        return (format!("{seen}, and the weight decay is {}", case.settings.weight_decay.unwrap_or(0.0)), "decay the weights less", remedy);
+        return (
+            format!("{seen}, and the weight decay is {}", case.settings.weight_decay.unwrap_or(0.0)),
+            "decay the weights less",
+            remedy,
+        );
     }
-    (seen, "take a smaller rate: the updates are large, and still nothing is learnt", remedy::scaled_rate(case, 0.1))
+    (
+        seen,
+        "take a smaller rate: the updates are large, and still nothing is learnt",
+        remedy::scaled_rate(case, 0.1),
+    )
 }
 
 pub(super) fn overfitting(case: &Case) -> Option<Finding> {
@@ -158,11 +181,7 @@ pub(super) fn overfitting(case: &Case) -> Option<Finding> {
         "the validation loss rose from {best:.3} (update {best_step}) to {last:.3}, while the training loss fell from {train_then:.3} to {train_now:.3}"
     );
     let dropout = if case.settings.dropout.unwrap_or(0.0) < 0.2 { 0.2 } else { 0.4 };
-    let remedy = Settings {
-        dropout: Some(dropout),
-        patience: Some(4),
-        ..Default::default()
-    };
+    let remedy = Settings { dropout: Some(dropout), patience: Some(4), ..Default::default() };
     Some(Finding {
         trouble: Trouble::Overfitting,
         severity: Severity::Hampers,

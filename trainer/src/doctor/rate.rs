@@ -54,7 +54,10 @@ pub(super) fn too_high(case: &Case) -> Option<Finding> {
         severity: if case.stands_still() { Severity::Ruins } else { Severity::Hampers },
         place: String::new(),
         first_step: first.step,
-        evidence: format!("a typical update changes {:.1} % of its tensor; about 0.1 % is usual", 100.0 * typical),
+        evidence: format!(
+            "a typical update changes {:.1} % of its tensor; about 0.1 % is usual",
+            100.0 * typical
+        ),
         advice: "take a smaller rate".into(),
         remedy: remedy::scaled_rate(case, relief(case)),
     })

@@ -57,7 +57,11 @@ pub(super) fn rate(case: &Case) -> f32 {
 /// The run's rates times `factor`, to two digits.
 pub(super) fn scaled_rate(case: &Case, factor: f64) -> Settings {
     let scaled = |lr: f32| two_digits(f64::from(lr) * factor);
-    Settings { lr: Some(scaled(rate(case))), adam_lr: case.settings.adam_lr.map(scaled), ..Default::default() }
+    Settings {
+        lr: Some(scaled(rate(case))),
+        adam_lr: case.settings.adam_lr.map(scaled),
+        ..Default::default()
+    }
 }
 
 /// Rounded to two significant digits.

@@ -57,7 +57,10 @@ pub(super) fn vanishing(case: &Case) -> Option<Finding> {
     let name = &first.times[index].name;
     let lstm = case.settings.model.as_deref() == Some("lstm");
     let (advice, remedy) = if lstm {
-        ("begin with open forget gates (Jozefowicz et al. 2015)", Settings { forget_bias: Some(1.0), ..remedy::usual_start(case) })
+        (
+            "begin with open forget gates (Jozefowicz et al. 2015)",
+            Settings { forget_bias: Some(1.0), ..remedy::usual_start(case) },
+        )
     } else {
         (
             "begin with an orthogonal recurrent matrix, which passes the gradient on in full, or take gates (--model lstm)",
@@ -87,8 +90,12 @@ pub(super) fn exploding(case: &Case) -> Option<Finding> {
         severity: Severity::Hampers,
         place: first.times[index].name.clone(),
         first_step: first.step,
-        evidence: format!("earlier in the window the gradient is {most:.0} times what it is at the step of the loss"),
-        advice: "begin with an orthogonal recurrent matrix of gain 1 and clip the gradient (Pascanu et al. 2013)".into(),
+        evidence: format!(
+            "earlier in the window the gradient is {most:.0} times what it is at the step of the loss"
+        ),
+        advice:
+            "begin with an orthogonal recurrent matrix of gain 1 and clip the gradient (Pascanu et al. 2013)"
+                .into(),
         remedy: Settings { clip_norm: Some(1.0), ..remedy::usual_start(case) },
     })
 }

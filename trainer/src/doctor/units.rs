@@ -16,7 +16,8 @@ const SATURATED: f64 = 0.5;
 /// The activation with the largest late median of `of`, if it is above `bound`: its name, the median, and the first step above.
 fn worst(case: &Case, bound: f64, of: fn(&ActivationRecord) -> Option<f64>) -> Option<(String, f64, u64)> {
     let last: &Record = case.records.last()?;
-    let late = |a: &ActivationRecord| Some((a.name.clone(), median(series(case.late(), &a.name, of).map(|x| x.1))));
+    let late =
+        |a: &ActivationRecord| Some((a.name.clone(), median(series(case.late(), &a.name, of).map(|x| x.1))));
     let all = last.activations.iter().filter(|a| of(a).is_some()).filter_map(late);
     let (name, share) = all.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, share)| *share > bound)?;
     let first = series(&case.records, &name, of).find(|(_, share)| *share > bound)?.0;
@@ -63,7 +64,10 @@ pub(super) fn saturated(case: &Case) -> Option<Finding> {
     Some(Finding {
         trouble: Trouble::Saturation,
         severity: severity(case, share),
-        evidence: format!("{:.0} % of what the cells give out lies beyond ±0.97, where a tanh passes less than 6 % of the gradient", 100.0 * share),
+        evidence: format!(
+            "{:.0} % of what the cells give out lies beyond ±0.97, where a tanh passes less than 6 % of the gradient",
+            100.0 * share
+        ),
         advice: advice.into(),
         place,
         first_step,

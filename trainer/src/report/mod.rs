@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use siskin_format::{TensorSpec, schema};
 
 use crate::checkpoint::{Checkpoint, write_atomic};
+use crate::doctor::{Case, Finding, diagnose};
 use crate::error::Result;
 use crate::observe::record::{self, Record};
 use crate::train::run::{Meta, trainer_config, vocab_of};
@@ -36,6 +37,7 @@ struct Story {
     history: History,
     records: Vec<Record>,
     outcomes: Vec<Outcome>,
+    findings: Vec<Finding>,
 }
 
 /// Writes the page of the run in `run` at `out`, or at `report.html` in its folder; gives its path.
@@ -86,6 +88,7 @@ fn read(run: &Path) -> Result<Story> {
         history: History::read(run)?,
         records: record::read(run)?,
         outcomes: outcome::read(run)?,
+        findings: diagnose(&Case::read(run)?),
     })
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::outcome::Outcome;
 use super::{Story, figures};
+use crate::doctor::{Finding, flags};
 use crate::plot::svg::escape;
 use crate::progress::{clock, thousands};
 
@@ -19,6 +20,7 @@ pub(super) fn page(story: &Story) -> String {
         section("What was trained", &table("facts", &[], &pairs(&story.facts))),
         section("Exported", &exported(story)),
         section("Beginnings", &restarts(story)),
+        section("Doctor", &doctor(story)),
         section("Loss", &figures::loss(story)),
         section("Rate and gradient", &figures::rates(story)),
         section("Inside", &inside(story)),
@@ -177,6 +179,29 @@ fn restarts(story: &Story) -> String {
         true => String::new(),
         false => table("figures", &["Seed", "Validation loss", "Updates", "Fate"], &rows),
     }
+}
+
+/// The troubles that the doctor finds.
+fn doctor(story: &Story) -> String {
+    if story.findings.is_empty() {
+        return "<p>No trouble found.</p>\n".to_string();
+    }
+    let row = |f: &Finding| {
+        let place = if f.place.is_empty() { String::new() } else { format!(" in {}", f.place) };
+        let remedy = match flags(&f.remedy) {
+            flags if flags.is_empty() => f.advice.clone(),
+            flags => format!("{}: {flags}", f.advice),
+        };
+        vec![
+            format!("{}{place}", f.trouble.name()),
+            thousands(f.first_step as f64),
+            f.evidence.clone(),
+            remedy,
+        ]
+    };
+    let rows: Vec<Vec<String>> = story.findings.iter().map(row).collect();
+    table("", &["Trouble", "Since update", "Evidence", "Remedy"], &rows)
+        + "<p class=\"soft\">The likeliest cause first. siskin-train doctor RUN --try tries the remedies side by side.</p>\n"
 }
 
 fn inside(story: &Story) -> String {

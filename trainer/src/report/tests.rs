@@ -2,7 +2,9 @@
 
 use super::outcome::Outcome;
 use super::*;
+use crate::doctor::{Severity, Trouble};
 use crate::observe::record::{TensorRecord, TimeRecord};
+use crate::settings::Settings;
 use history::Update;
 
 fn story() -> Story {
@@ -42,6 +44,15 @@ fn story() -> Story {
         },
         records: vec![record(1), record(40)],
         outcomes: vec![Outcome::Trained { step: 40, seconds: 61.0, tokens_per_second: 9.0 }, exported],
+        findings: vec![Finding {
+            trouble: Trouble::VanishingTime,
+            severity: Severity::Hampers,
+            place: evil.into(),
+            first_step: 16,
+            evidence: evil.into(),
+            advice: "begin otherwise".into(),
+            remedy: Settings { forget_bias: Some(1.0), ..Default::default() },
+        }],
     }
 }
 
@@ -56,6 +67,7 @@ fn text_of_a_run_is_shown_and_not_obeyed() {
 #[test]
 fn a_page_tells_losses_time_and_pictures() {
     let page = page::page(&story());
+    assert!(page.contains("vanishing gradient over time") && page.contains("--forget-bias 1"));
     for expected in [
         "2.2500",
         "3.2500",
@@ -77,8 +89,10 @@ fn a_page_tells_losses_time_and_pictures() {
 
 #[test]
 fn a_run_without_observations_has_a_page_too() {
-    let bare = Story { history: History::default(), records: vec![], outcomes: vec![], ..story() };
+    let bare =
+        Story { history: History::default(), records: vec![], outcomes: vec![], findings: vec![], ..story() };
     let page = page::page(&bare);
+    assert!(page.contains("No trouble found"));
     assert!(page.ends_with("</html>\n") && !page.contains("Gradient norm by tensor"));
 }
 

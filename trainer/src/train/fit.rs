@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use super::interrupt;
 use super::log::{Line, Log};
 use super::run::Run;
+use super::trainer::StepReport;
+use crate::doctor::live::Watch;
 use crate::error::{Error, Result};
 use crate::observe;
+use crate::observe::record::Record;
 use crate::optim::converge::StopReason;
 use crate::progress::Progress;
 
@@ -37,15 +40,17 @@ const MAX_RETURNS: u32 = 3;
 /// an accident of the machine does not come again, and the result is that of an undisturbed run. What comes a fourth time is
 /// divergence, and ends the run.
 ///
+/// A run that is observed is under the doctor's eyes, who warns once of each trouble.
+///
 /// # Errors
 /// Divergence (the last good state is saved and named), or a damaged token cache.
 pub fn fit(run: &mut Run, progress: &mut Progress, sample: Sampler<'_>) -> Result<Ending> {
     interrupt::install();
-    let mut log = Log::open(run.dir.path(), run.trainer.steps())?;
+    let mut book = Book::open(run, run.trainer.steps())?;
     let mut returns = Returns::default();
     let mut saved = Instant::now();
     while run.trainer.steps() < run.stop_at {
-        match advance(run, progress, &mut log, &mut saved, sample) {
+        match advance(run, progress, &mut book, &mut saved, sample) {
             Ok(None) => {}
             Ok(Some(ending)) => return Ok(ending),
             Err(Error::Diverged(line)) => {
@@ -56,13 +61,56 @@ pub fn fit(run: &mut Run, progress: &mut Progress, sample: Sampler<'_>) -> Resul
                 }
                 let text = format!("{line}; the run goes back to its state after step {at}");
                 progress.warn(&text);
-                log = Log::open(run.dir.path(), at)?;
-                log.write(&Line::Note { step: at, text: &text });
+                book = Book::open(run, at)?;
+                book.note(at, &text);
             }
             Err(other) => return Err(other),
         }
     }
     Ok(Ending::Finished)
+}
+
+/// What is written down of a run, and the doctor who reads it meanwhile.
+struct Book {
+    log: Log,
+    watch: Option<Watch>,
+}
+
+impl Book {
+    /// The log of `run` up to `step`, without what came later.
+    fn open(run: &Run, step: u64) -> Result<Self> {
+        let log = Log::open(run.dir.path(), step)?;
+        let observed = observe::every(run.settings.observe_every, run.total) > 0;
+        Ok(Book { log, watch: if observed { Some(Watch::new(run)?) } else { None } })
+    }
+
+    fn update(&mut self, report: &StepReport) {
+        let StepReport { step, loss, update, .. } = report;
+        self.log.write(&Line::Step { step: *step, loss: *loss, lr: update.lr, grad_norm: update.grad_norm });
+        if let Some(watch) = &mut self.watch {
+            watch.update(*step, *loss, update);
+        }
+    }
+
+    fn evaluation(&mut self, step: u64, val_loss: f64, tokens: u64, by_text: &[f64]) {
+        self.log.write(&Line::Eval { step, val_loss, tokens, by_text });
+        if let Some(watch) = &mut self.watch {
+            watch.evaluation(step, val_loss);
+        }
+    }
+
+    fn note(&mut self, step: u64, text: &str) {
+        self.log.write(&Line::Note { step, text });
+        if let Some(watch) = &mut self.watch {
+            watch.note(step, text);
+        }
+    }
+
+    /// Writes a look inside down, and gives the doctor's warnings.
+    fn look(&mut self, record: Record) -> Vec<String> {
+        self.log.observe(&record);
+        self.watch.as_mut().map(|watch| watch.look(record)).unwrap_or_default()
+    }
 }
 
 /// Where a run was in trouble last, and where it went back to.
@@ -87,37 +135,41 @@ impl Returns {
 fn advance(
     run: &mut Run,
     progress: &mut Progress,
-    log: &mut Log,
+    book: &mut Book,
     saved: &mut Instant,
     sample: Sampler<'_>,
 ) -> Result<Option<Ending>> {
     let every = |setting: Option<u64>, step: u64| setting.is_some_and(|n| n > 0 && step.is_multiple_of(n));
     let observe = observe::every(run.settings.observe_every, run.total);
-    let report = if observe::is_due(observe, run.trainer.steps() + 1, run.total) {
+    let (report, record) = if observe::is_due(observe, run.trainer.steps() + 1, run.total) {
         let (report, record) = run.trainer.observed_step(run.total)?;
-        log.observe(&record);
-        report
+        (report, Some(record))
     } else {
-        run.trainer.step(run.total)?
+        (run.trainer.step(run.total)?, None)
     };
     let step = report.step;
     let update = &report.update;
-    log.write(&Line::Step { step, loss: report.loss, lr: update.lr, grad_norm: update.grad_norm });
+    book.update(&report);
     progress.step(step, report.loss, report.tokens);
     if let Some(text) = &update.note {
         // A skipped update has changed nothing; after a spike the state before it may be wanted.
         let kept = if update.skipped { String::new() } else { keep_last_good(run, step) };
         progress.warn(&format!("{text}{kept}"));
-        log.write(&Line::Note { step, text });
+        book.note(step, text);
+    }
+    for line in record.map(|record| book.look(record)).unwrap_or_default() {
+        let line = format!("doctor: {line}");
+        progress.warn(&line);
+        book.note(step, &line);
     }
     let mut stop = update.stop;
     if every(run.settings.eval_every, step) && step < run.total {
-        stop = stop.or(evaluate(run, progress, log)?);
+        stop = stop.or(evaluate(run, progress, book)?);
     }
     if every(run.settings.sample_every, step) && step < run.total {
         let text = sample(run)?;
         progress.note(&format!("\n{}\n", text.trim_matches('\n')));
-        log.write(&Line::Sample { step, text: &text });
+        book.log.write(&Line::Sample { step, text: &text });
     }
     let interrupted = interrupt::requested();
     let due = match run.settings.checkpoint_every.filter(|n| *n > 0) {
@@ -129,13 +181,13 @@ fn advance(
         *saved = Instant::now();
     }
     if let Some(reason) = stop {
-        log.write(&Line::Note { step, text: &reason.to_string() });
+        book.note(step, &reason.to_string());
         return Ok(Some(Ending::Converged(reason)));
     }
     Ok((interrupted && step < run.total).then_some(Ending::Interrupted))
 }
 
-fn evaluate(run: &mut Run, progress: &Progress, log: &mut Log) -> Result<Option<StopReason>> {
+fn evaluate(run: &mut Run, progress: &Progress, book: &mut Book) -> Result<Option<StopReason>> {
     let step = run.trainer.steps();
     let most = run.settings.eval_tokens.unwrap_or(usize::MAX) as u64;
     let Some(found) = run.trainer.evaluate(most)? else { return Ok(None) };
@@ -147,7 +199,7 @@ fn evaluate(run: &mut Run, progress: &Progress, log: &mut Log) -> Result<Option<
     }
     let by_text = run.corpus.describe(&found);
     progress.note(&format!("step {step:>6}  validation loss {val_loss:.4}{by_text}"));
-    log.write(&Line::Eval { step, val_loss, tokens, by_text: &found.by_text });
+    book.evaluation(step, val_loss, tokens, &found.by_text);
     Ok(run.trainer.observe_validation(val_loss))
 }
 

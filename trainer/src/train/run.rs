@@ -349,6 +349,14 @@ impl Run {
         &self.texts
     }
 
+    /// Makes sure that the texts are those of `hash`, as another run met them.
+    ///
+    /// # Errors
+    /// They have changed since.
+    pub(crate) fn expect_text(&self, hash: u64) -> Result<()> {
+        if self.text_hash == hash { Ok(()) } else { Err(changed(&Text::open(&self.texts)?)) }
+    }
+
     /// The steps that fit into the budget, measured on a trainer of the same shape that is then thrown away.
     fn measure_budget(&self, config: TrainerConfig, started: Instant) -> Result<u64> {
         let minutes = self.settings.minutes.unwrap_or(DEFAULT_MINUTES);

@@ -54,6 +54,9 @@ pub enum Command {
     Landscape(LandscapeArgs),
     /// Average the weights of several runs, export the mean and measure it beside them
     Average(AverageArgs),
+    /// Say what goes wrong in a run, with the evidence and the remedy, and try that side by side
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Train a tokenizer on texts and show what it does to them
     Tokenizer(TokenizerArgs),
 }
@@ -341,6 +344,35 @@ pub struct InspectArgs {
     #[arg(long)]
     pub gates: bool,
     /// Print all numbers as JSON, and write a picture only where --output says
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `doctor --help` teaches.
+const DOCTOR_HELP: &str = "\
+Troubles: divergence, exploding gradient, attention collapse, saturated cells, dead units, vanishing gradient over depth\n\
+or over time, learning rate too high or too low, plateau, overfitting. docs/doctor.md explains each.\n\n\
+The table has a row for each part of the model, medians over the last quarter of the run:\n  \
+gradient  norm of the gradient of its weights, before clipping\n  \
+update    norm of the update over norm of the weights; about 1e-3 is usual, 0.05 is wild, 1e-4 is idle\n  \
+output    root mean square of what it gives out; back: of the loss' gradient that flows back to that\n  \
+dead      share of ReLU units that are 0 in 99 % of the rows; satur: of tanh values beyond 0.97\n  \
+entropy   of the attention rows: 1 looks everywhere alike, 0 at one position\n\n\
+--try trains a few hundred updates with the run's own settings and with each remedy, from the same start, and says which\n\
+loss is lower. The run itself stays as it is. A training run warns of troubles by itself, once each.";
+
+/// `doctor`.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Run folder; the run may be at work
+    pub run: PathBuf,
+    /// Train short runs side by side, as it was and with each remedy, and compare
+    #[arg(long = "try")]
+    pub try_remedies: bool,
+    /// Updates of each of these (default: enough to show the trouble, 300 to 2000)
+    #[arg(long, value_name = "N", requires = "try_remedies", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -4,6 +4,7 @@ mod args;
 mod average;
 mod bench;
 mod compare;
+mod doctor;
 mod export;
 mod gradcheck;
 mod inspect;
@@ -49,6 +50,7 @@ fn run(command: Command) -> Result<()> {
         Command::Inspect(args) => inspect::inspect(args),
         Command::Landscape(args) => landscape::landscape(args),
         Command::Average(args) => average::average(args),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::Tokenizer(args) => tokenizer::tokenizer(args),
     }
 }
