@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use siskin_format::ModelConfig;
+use siskin_format::schema::{Role, schema};
+
 use crate::checkpoint::Checkpoint;
 use crate::data::Tokens;
 use crate::error::Result;
 use crate::observe::record::{self, ActivationRecord, Record};
 use crate::report::history::History;
 use crate::settings::Settings;
-use crate::train::run::{Meta, Run, cached_tokens, vocab_of};
+use crate::train::run::{Meta, Run, cached_tokens, trainer_config, vocab_of};
 
 /// Most tokens that are counted for the unigram level: its error is then far below a hundredth of a nat.
 const COUNTED: u64 = 1 << 20;
@@ -20,6 +23,8 @@ pub struct Case {
     pub(crate) vocab_size: usize,
     /// Cross-entropy of guessing each token by its frequency, nats; NaN when the text is gone.
     pub(crate) unigram: f64,
+    /// Name and rows of each weight matrix inside the blocks.
+    pub(crate) matrices: Vec<(String, usize)>,
     /// Updates of the whole run.
     pub(crate) total: u64,
     pub(crate) history: History,
@@ -39,6 +44,7 @@ impl Case {
         Ok(Case {
             unigram: tokens.map_or(Ok(f64::NAN), |t| unigram(&t, vocab.len()))?,
             vocab_size: vocab.len(),
+            matrices: matrices(&trainer_config(&meta.settings, vocab.len())?.model),
             settings: meta.settings,
             total: meta.total,
             history: History::read(dir)?,
@@ -54,6 +60,7 @@ impl Case {
         Ok(Case {
             unigram: unigram(&run.corpus.trained_on(COUNTED)?, run.vocab.len())?,
             vocab_size: run.vocab.len(),
+            matrices: matrices(&run.trainer.config().model),
             settings: run.settings.clone(),
             total: run.total,
             history: History::read(run.dir.path())?,
@@ -101,6 +108,12 @@ impl Case {
         let at = (step as usize).clamp(1, self.history.updates.len().max(1)) - 1;
         self.history.updates.get(at).map_or(f64::NAN, |u| u.lr / peak)
     }
+}
+
+/// Name and rows of each weight matrix inside the blocks.
+fn matrices(config: &ModelConfig) -> Vec<(String, usize)> {
+    let inner = |role| matches!(role, Role::Matrix | Role::MatrixToResidual | Role::Recurrent);
+    schema(config).into_iter().filter(|spec| inner(spec.role)).map(|spec| (spec.name, spec.rows)).collect()
 }
 
 /// Entropy of the tokens by frequency, nats.

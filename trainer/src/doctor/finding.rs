@@ -13,18 +13,18 @@ pub enum Trouble {
     Divergence,
     /// The gradient grows on its way back through layers or time steps.
     Exploding,
-    /// Heads look at one position each.
+    /// Heads look at one position each, or at all alike.
     AttentionCollapse,
-    /// Cells are at the ends of their nonlinearity, where no gradient passes.
-    Saturation,
     /// ReLU units that never answer.
     DeadUnits,
+    /// Updates are too large beside the weights, and have blown them up.
+    RateTooHigh,
+    /// Cells are at the ends of their nonlinearity, where no gradient passes.
+    Saturation,
     /// The gradient fades on its way down through the layers.
     VanishingDepth,
     /// The gradient fades on its way back through the time steps of a recurrent block.
     VanishingTime,
-    /// Updates are too large beside the weights.
-    RateTooHigh,
     /// The loss does not get below what guessing by frequency gives.
     Plateau,
     /// Updates are too small beside the weights, and the loss falls slowly.
@@ -39,15 +39,30 @@ impl Trouble {
         Trouble::Divergence,
         Trouble::Exploding,
         Trouble::AttentionCollapse,
-        Trouble::Saturation,
         Trouble::DeadUnits,
+        Trouble::RateTooHigh,
+        Trouble::Saturation,
         Trouble::VanishingDepth,
         Trouble::VanishingTime,
-        Trouble::RateTooHigh,
         Trouble::Plateau,
         Trouble::RateTooLow,
         Trouble::Overfitting,
     ];
+
+    /// Whether `other` is what comes of it, and needs no name of its own.
+    pub fn explains(self, other: Trouble) -> bool {
+        use Trouble::*;
+        match self {
+            Divergence => !matches!(other, Divergence | Exploding),
+            Exploding | AttentionCollapse | VanishingDepth | VanishingTime => {
+                matches!(other, Plateau | RateTooLow)
+            }
+            DeadUnits | RateTooHigh | Saturation => {
+                other > self && matches!(other, Saturation | VanishingTime | Plateau | RateTooLow)
+            }
+            Plateau | RateTooLow | Overfitting => false,
+        }
+    }
 
     /// Its name as people say it.
     pub fn name(self) -> &'static str {

@@ -13,12 +13,19 @@ const LEAST_UPDATES: usize = 60;
 const RISE: (f64, f64) = (0.1, 0.2);
 /// Updates that were skipped, or from which a run went back, until it is no accident of the machine.
 const ACCIDENTS: usize = 2;
-/// Share of updates that are spikes (8 standard deviations, unless told otherwise) in an unstable run.
-const SPIKES: f64 = 0.01;
+/// A first loss below so many times an even guess is that of small weights; what is far above it later was thrown there.
+const NEAR_EVEN: f64 = 1.2;
+const FAR_ABOVE_EVEN: f64 = 1.5;
+/// Share of updates at which the loss spikes (8 standard deviations, unless told otherwise) in an unstable run.
+const SPIKES: f64 = 0.005;
+/// Spikes that are nearer to each other are one.
+const SPIKES_APART: u64 = 10;
 /// A plateau at the unigram level ends when the loss is below it by this share: whoever has learnt one thing about order is below.
 const BELOW_GUESSING: f64 = 0.03;
-/// The validation loss has risen when it is above its best by this share, three evaluations and more after it.
+/// The validation loss has risen when it is above its best by this share ...
 const VALIDATION_RISE: f64 = 0.03;
+/// ... while the training loss fell by this share.
+const TRAINING_FALL: f64 = 0.05;
 /// Evaluations after the best until a rise is no chance.
 const EVALS_AFTER_BEST: usize = 2;
 
@@ -41,7 +48,8 @@ impl Case {
 }
 
 pub(super) fn divergence(case: &Case) -> Option<Finding> {
-    let (evidence, first_step, severity) = broken(case).or_else(|| risen(case)).or_else(|| spiking(case))?;
+    let (evidence, first_step, severity) =
+        broken(case).or_else(|| risen(case)).or_else(|| lost(case)).or_else(|| spiking(case))?;
     let maximize = case.settings.maximize == Some(true);
     let (advice, remedy) = if maximize {
         (
@@ -49,7 +57,7 @@ pub(super) fn divergence(case: &Case) -> Option<Finding> {
             Settings { maximize: Some(false), ..Default::default() },
         )
     } else {
-        let remedy = Settings { clip_norm: Some(1.0), ..remedy::scaled_rate(case, rate::relief(case)) };
+        let remedy = Settings { clip_norm: Some(1.0), ..remedy::calmer_rate(case) };
         ("take a smaller rate and clip the gradient, so that no batch can throw the weights far", remedy)
     };
     Some(Finding {
@@ -99,17 +107,43 @@ fn risen(case: &Case) -> Option<Seen> {
     })
 }
 
+/// A training loss that went far above an even guess, and has not come back below one by frequency.
+fn lost(case: &Case) -> Option<Seen> {
+    let start = case.history.updates.first()?.loss;
+    if case.history.updates.len() < LEAST_UPDATES
+        || !(start < NEAR_EVEN * case.uniform())
+        || !case.stands_still()
+    {
+        return None;
+    }
+    let first = pieces(case).into_iter().find(|p| p.1 > FAR_ABOVE_EVEN * case.uniform())?;
+    let (top, late) = (pieces(case).iter().map(|p| p.1).fold(0.0, f64::max), case.loss(0.9..1.0));
+    let evidence = format!(
+        "the training loss went from {start:.2} up to {top:.2} and is at {late:.2}; an even guess gives {:.2}",
+        case.uniform()
+    );
+    Some((evidence, first.0, Severity::Ruins))
+}
+
 /// Losses that jump again and again.
 fn spiking(case: &Case) -> Option<Seen> {
-    let spikes: Vec<_> = case.history.notes.iter().filter(|(_, text)| text.contains("spiked to")).collect();
-    let n = case.history.updates.len();
-    let often = spikes.len() >= 3 && spikes.len() as f64 > SPIKES * n as f64;
-    often.then(|| (format!("{} of {n} losses are spikes", spikes.len()), spikes[0].0, Severity::Hampers))
+    let spikes = case.history.notes.iter().filter(|(_, text)| text.contains("spiked to")).map(|n| n.0);
+    let apart = |mut kept: Vec<u64>, step: u64| {
+        if kept.last().is_none_or(|last| step >= last + SPIKES_APART) {
+            kept.push(step);
+        }
+        kept
+    };
+    let (events, n) = (spikes.fold(Vec::new(), apart), case.history.updates.len());
+    let often = events.len() >= 3 && events.len() as f64 > SPIKES * n as f64;
+    often.then(|| {
+        (format!("the loss spiked {} times in {n} updates", events.len()), events[0], Severity::Hampers)
+    })
 }
 
 pub(super) fn plateau(case: &Case) -> Option<Finding> {
     let n = case.history.updates.len();
-    let still_warming = case.steps() < case.warmup() && 2 * case.warmup() < case.total;
+    let still_warming = case.steps() < 2 * case.warmup() && 2 * case.warmup() < case.total;
     if n < LEAST_UPDATES || still_warming || !case.stands_still() {
         return None;
     }
@@ -137,15 +171,15 @@ pub(super) fn plateau(case: &Case) -> Option<Finding> {
 fn cause(case: &Case, ratio: f64) -> (String, &'static str, Settings) {
     let seen = format!("a typical update changes {ratio:.0e} of a tensor");
     if 2 * case.warmup() > case.total {
-        let warmup = Some(case.total / 20);
+        let warmup = Some((case.total / 20).clamp(1, 200));
         let why = format!("{seen}, and the warm-up of {} updates is most of the run", case.warmup());
         return (
             why,
-            "shorten the warm-up to a twentieth of the run",
+            "shorten the warm-up to a small part of the run",
             Settings { warmup, ..Default::default() },
         );
     }
-    if ratio < rate::TOO_LOW {
+    if rate::is_idle(case) {
         return (seen, "raise the rate", remedy::scaled_rate(case, rate::boost(case)));
     }
     if case.settings.weight_decay.is_some_and(|decay| decay > 1.0) {
@@ -159,7 +193,7 @@ fn cause(case: &Case, ratio: f64) -> (String, &'static str, Settings) {
     (
         seen,
         "take a smaller rate: the updates are large, and still nothing is learnt",
-        remedy::scaled_rate(case, 0.1),
+        remedy::calmer_rate(case),
     )
 }
 
@@ -174,7 +208,10 @@ pub(super) fn overfitting(case: &Case) -> Option<Finding> {
         mean(near.map(|u| u.loss))
     };
     let (train_then, train_now) = (at(best_step), case.loss(0.95..1.0));
-    if after.len() < EVALS_AFTER_BEST || !(rise > VALIDATION_RISE) || !(train_now < train_then) {
+    if after.len() < EVALS_AFTER_BEST
+        || !(rise > VALIDATION_RISE)
+        || !(train_now < (1.0 - TRAINING_FALL) * train_then)
+    {
         return None;
     }
     let evidence = format!(

@@ -69,7 +69,7 @@ impl Planted {
         std::fs::write(&path, &text[..end]).map_err(Error::io("write", &path))?;
         let folder = dir.join("run");
         let mut run = Run::start(&settings, &[path], &folder, Path::new("model.siskin"), &|_| ())?;
-        let mut progress = Progress::new(0, run.total, true);
+        let mut progress = Progress::new(0, run.total, true).muted();
         match fit(&mut run, &mut progress, &mut |_| Ok(String::new())) {
             Ok(_) | Err(Error::Diverged(_)) => {}
             Err(error) => return Err(error),
@@ -81,212 +81,130 @@ impl Planted {
 
 use Trouble::*;
 
-const fn planted(
-    name: &'static str,
+/// Bytes of the text that most runs are trained on.
+const TEXT: usize = 200_000;
+/// Bytes of a text that a small model soon knows by heart.
+const TINY_TEXT: usize = 6_000;
+
+const fn run(
     trouble: Option<Trouble>,
+    name: &'static str,
     flags: &'static str,
     tuning: &'static str,
     held_out: &'static str,
 ) -> Planted {
-    Planted { name, trouble, flags, tuning, held_out, text: 200_000 }
+    Planted { name, trouble, flags, tuning, held_out, text: TEXT }
 }
 
-/// Small recurrent and Transformer shapes.
+const fn fault(
+    trouble: Trouble,
+    name: &'static str,
+    flags: &'static str,
+    tuning: &'static str,
+    held_out: &'static str,
+) -> Planted {
+    run(Some(trouble), name, flags, tuning, held_out)
+}
+
+const fn healthy(
+    name: &'static str,
+    flags: &'static str,
+    tuning: &'static str,
+    held_out: &'static str,
+) -> Planted {
+    run(None, name, flags, tuning, held_out)
+}
+
+const fn on_tiny_text(planted: Planted) -> Planted {
+    Planted { text: TINY_TEXT, ..planted }
+}
+
+/// Every run, faults first.
+#[rustfmt::skip]
 pub const RUNS: &[Planted] = &[
-    planted(
-        "rnn xavier gain 0.2",
-        Some(VanishingTime),
-        "--model rnn --init xavier-uniform --init-gain 0.2 --lr 1e-3",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted(
-        "rnn gpt std .02",
-        Some(VanishingTime),
-        "--model rnn --init gpt --init-std 0.02",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted(
-        "lstm forget -6",
-        Some(VanishingTime),
-        "--model lstm --forget-bias -6",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted(
-        "rnn relu gain2 noclip",
-        Some(Exploding),
-        "--model rnn --activation relu --init-gain 1.5 --clip-norm 0",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted(
-        "rnn tanh gain3 noclip",
-        Some(Exploding),
-        "--model rnn --init-gain 3 --clip-norm 0",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted(
-        "rnn tanh gain2 clip",
-        Some(Exploding),
-        "--model rnn --init-gain 2",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted(
-        "gpt no norm std .5",
-        Some(Exploding),
-        "--model gpt --norm none --final-norm none --init-std 0.3",
-        "--d-model 64 --n-layers 6",
-        "",
-    ),
-    planted(
-        "rnn 8 layers gain .3",
-        Some(VanishingDepth),
-        "--model rnn --init xavier-uniform --init-gain 0.3",
-        "--hidden 48 --n-layers 6",
-        "",
-    ),
-    planted(
-        "gpt no residual",
-        Some(VanishingDepth),
-        "--model gpt --residual false --norm none",
-        "--d-model 48 --n-layers 6",
-        "",
-    ),
-    planted(
-        "gpt no residual norm",
-        Some(VanishingDepth),
-        "--model gpt --residual false",
-        "--d-model 48 --n-layers 6",
-        "",
-    ),
-    planted("lstm 6 layers", Some(VanishingDepth), "--model lstm", "--hidden 48 --n-layers 6", ""),
-    planted(
-        "gpt relu sgd lr",
-        Some(DeadUnits),
-        "--model gpt --ffn relu --lr 0.1 --clip-norm 0",
-        "--d-model 48 --n-layers 2",
-        "",
-    ),
-    planted(
-        "rnn relu lr .1",
-        Some(DeadUnits),
-        "--model rnn --activation relu --lr 0.1",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted(
-        "rnn std 2",
-        Some(Saturation),
-        "--model rnn --init gpt --init-std 2",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted("gru gain 8", Some(Saturation), "--model gru --init-gain 8", "--hidden 64 --n-layers 1", ""),
-    planted(
-        "gpt std .5",
-        Some(AttentionCollapse),
-        "--model gpt --init-std 0.5",
-        "--d-model 64 --n-layers 2",
-        "",
-    ),
-    planted(
-        "llama no qk lr 0.3",
-        Some(AttentionCollapse),
-        "--model llama --qk-norm false --lr 0.3",
-        "--d-model 64 --n-layers 2",
-        "",
-    ),
-    planted("lstm lr 1e-6", Some(Plateau), "--model lstm --lr 1e-6", "--hidden 64 --n-layers 1", ""),
-    planted("gpt warmup", Some(Plateau), "--model gpt --warmup 100000", "--d-model 48 --n-layers 2", ""),
-    planted("gpt wd 100", Some(Plateau), "--model gpt --weight-decay 100", "--d-model 48 --n-layers 2", ""),
-    planted("gru lr 1e-4", Some(RateTooLow), "--model gru --lr 1e-4", "--hidden 64 --n-layers 1", ""),
-    planted("gpt lr 1e-4", Some(RateTooLow), "--model gpt --lr 1e-4", "--d-model 48 --n-layers 2", ""),
-    planted(
-        "gpt lr 1",
-        Some(Divergence),
-        "--model gpt --lr 1 --clip-norm 0",
-        "--d-model 48 --n-layers 2",
-        "",
-    ),
-    planted(
-        "lstm sgd 100",
-        Some(Divergence),
-        "--model lstm --optimizer sgd --lr 100 --clip-norm 0",
-        "--hidden 64 --n-layers 1",
-        "",
-    ),
-    planted("lstm maximize", Some(Divergence), "--model lstm --maximize", "--hidden 64 --n-layers 1", ""),
-    planted("gru lr .1", Some(RateTooHigh), "--model gru --lr 0.1", "--hidden 64 --n-layers 1", ""),
-    planted("lstm lr .1", Some(RateTooHigh), "--model lstm --lr 0.1", "--hidden 64 --n-layers 2", ""),
-    planted("gpt lr .05", Some(RateTooHigh), "--model gpt --lr 0.05", "--d-model 48 --n-layers 2", ""),
-    Planted {
-        text: 6000,
-        ..planted(
-            "lstm tiny text",
-            Some(Overfitting),
-            "--model lstm --steps 600",
-            "--hidden 96 --n-layers 1",
-            "",
-        )
-    },
-    Planted {
-        text: 6000,
-        ..planted(
-            "gpt tiny text",
-            Some(Overfitting),
-            "--model gpt --steps 600",
-            "--d-model 64 --n-layers 2",
-            "",
-        )
-    },
-    planted("h rnn", None, "--model rnn", "--hidden 64 --n-layers 1", ""),
-    planted("h rnn2", None, "--model rnn --context 64", "--hidden 64 --n-layers 2", ""),
-    planted("h rnn relu", None, "--model rnn --activation relu", "--hidden 64 --n-layers 1", ""),
-    planted(
-        "h rnn residual",
-        None,
-        "--model rnn --norm layer --residual",
-        "--d-model 64 --hidden 64 --n-layers 4",
-        "",
-    ),
-    planted("h gru", None, "--model gru", "--hidden 64 --n-layers 1", ""),
-    planted(
-        "h gru2 rmsprop",
-        None,
-        "--model gru --optimizer rmsprop --lr 2e-3",
-        "--hidden 48 --n-layers 2",
-        "",
-    ),
-    planted("h lstm", None, "--model lstm", "--hidden 64 --n-layers 1", ""),
-    planted(
-        "h lstm2 momentum",
-        None,
-        "--model lstm --optimizer momentum --lr 1",
-        "--hidden 64 --n-layers 2",
-        "",
-    ),
-    planted("h lstm muon", None, "--model lstm --optimizer muon --lr 0.02", "--hidden 64 --n-layers 2", ""),
-    planted("h gpt", None, "--model gpt", "--d-model 64 --n-layers 2", ""),
-    planted("h gpt4", None, "--model gpt", "--d-model 48 --n-layers 4", ""),
-    planted(
-        "h gpt relu lion",
-        None,
-        "--model gpt --ffn relu --optimizer lion --lr 5e-4",
-        "--d-model 64 --n-layers 2",
-        "",
-    ),
-    planted("h gpt relu2", None, "--model gpt --ffn relu2", "--d-model 64 --n-layers 2", ""),
-    planted("h llama", None, "--model llama", "--d-model 64 --n-layers 2", ""),
-    planted("h llama4", None, "--model llama", "--d-model 48 --n-layers 4", ""),
-    planted(
-        "h llama adamw",
-        None,
-        "--model llama --optimizer adamw --lr 3e-3 --schedule cosine",
-        "--d-model 64 --n-layers 3",
-        "",
-    ),
+    fault(Divergence, "GPT, rate 250 times the usual", "--model gpt --lr 1 --clip-norm 0",
+        "--d-model 48 --n-layers 2", "--d-model 64 --n-layers 3 --seed 101"),
+    fault(Divergence, "LSTM, SGD at a huge rate", "--model lstm --optimizer sgd --lr 100 --clip-norm 0",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --seed 102"),
+    fault(Divergence, "LSTM, told to ascend", "--model lstm --maximize",
+        "--hidden 64 --n-layers 1", "--hidden 48 --n-layers 2 --seed 103"),
+    fault(Divergence, "ReLU RNN whose states overflow", "--model rnn --activation relu --clip-norm 0",
+        "--hidden 64 --n-layers 1 --context 64 --init-gain 6", "--hidden 48 --n-layers 1 --context 80 --init-gain 5 --seed 104"),
+    fault(Exploding, "RNN, recurrent gain 3, no clipping", "--model rnn --init-gain 3 --clip-norm 0",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --context 40 --seed 105"),
+    fault(Exploding, "ReLU RNN, recurrent gain 1.5, no clipping", "--model rnn --activation relu --clip-norm 0 --init-gain 1.5",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --context 40 --seed 106"),
+    fault(Exploding, "GRU, gain 8, no clipping", "--model gru --init-gain 8 --clip-norm 0",
+        "--hidden 64 --n-layers 1", "--hidden 48 --n-layers 1 --seed 107"),
+    fault(Exploding, "GPT without norms, weights 15 times the usual", "--model gpt --norm none --final-norm none --init-std 0.3",
+        "--d-model 64 --n-layers 5", "--d-model 48 --n-layers 7 --seed 108"),
+    fault(AttentionCollapse, "GPT, weights 25 times the usual", "--model gpt --init-std 0.5",
+        "--d-model 64 --n-layers 2", "--d-model 48 --n-layers 3 --seed 109"),
+    fault(AttentionCollapse, "GPT, rate 12 times the usual", "--model gpt --lr 0.05",
+        "--d-model 48 --n-layers 2", "--d-model 64 --n-layers 2 --seed 110"),
+    fault(AttentionCollapse, "Llama without query and key norm, rate 15 times the usual", "--model llama --qk-norm false --lr 0.3",
+        "--d-model 64 --n-layers 2", "--d-model 48 --n-layers 3 --seed 111"),
+    fault(AttentionCollapse, "GPT, weight decay 100", "--model gpt --weight-decay 100",
+        "--d-model 48 --n-layers 2", "--d-model 64 --n-layers 2 --seed 112"),
+    fault(DeadUnits, "ReLU RNN, rate 16 times the usual", "--model rnn --activation relu --lr 0.1",
+        "--hidden 64 --n-layers 1", "--hidden 96 --n-layers 1 --seed 113"),
+    fault(DeadUnits, "GPT with ReLU, rate 50 times the usual", "--model gpt --ffn relu --qk-norm --lr 0.2",
+        "--d-model 48 --n-layers 2", "--d-model 64 --n-layers 2 --seed 114"),
+    fault(RateTooHigh, "GRU, rate 16 times the usual", "--model gru --lr 0.1",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --seed 115"),
+    fault(RateTooHigh, "LSTM, rate 16 times the usual", "--model lstm --lr 0.1",
+        "--hidden 64 --n-layers 2", "--hidden 48 --n-layers 1 --seed 116"),
+    fault(Saturation, "RNN, weights of standard deviation 2", "--model rnn --init gpt --init-std 2",
+        "--hidden 64 --n-layers 1", "--hidden 96 --n-layers 1 --seed 117"),
+    fault(Saturation, "RNN, embedding 20 times the usual", "--model rnn --init-std 4",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --seed 118"),
+    fault(VanishingDepth, "GPT without residuals and norms", "--model gpt --residual false --norm none",
+        "--d-model 48 --n-layers 5", "--d-model 40 --n-layers 7 --seed 119"),
+    fault(VanishingDepth, "GPT without residuals", "--model gpt --residual false",
+        "--d-model 48 --n-layers 5", "--d-model 40 --n-layers 6 --seed 120"),
+    fault(VanishingDepth, "LSTM, many layers without residuals", "--model lstm",
+        "--hidden 48 --n-layers 6", "--hidden 40 --n-layers 7 --seed 121"),
+    fault(VanishingTime, "RNN, recurrent gain 0.1", "--model rnn --init xavier-uniform --init-gain 0.1 --lr 5e-4",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --context 40 --seed 122"),
+    fault(VanishingTime, "RNN that begins with GPT's weights", "--model rnn --init gpt --init-std 0.02 --lr 2e-3",
+        "--hidden 64 --n-layers 1", "--hidden 96 --n-layers 1 --seed 123"),
+    fault(VanishingTime, "LSTM with closed forget gates", "--model lstm --forget-bias=-6",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --context 40 --seed 124"),
+    fault(Plateau, "LSTM, rate 6,000 times below the usual", "--model lstm --lr 1e-6",
+        "--hidden 64 --n-layers 1", "--hidden 48 --n-layers 2 --seed 125"),
+    fault(Plateau, "GPT, a warm-up longer than the run", "--model gpt --warmup 100000",
+        "--d-model 48 --n-layers 2", "--d-model 64 --n-layers 2 --seed 126"),
+    fault(Plateau, "GPT, weight decay 200", "--model gpt --weight-decay 200 --schedule constant",
+        "--d-model 48 --n-layers 2", "--d-model 64 --n-layers 2 --seed 127"),
+    fault(RateTooLow, "GRU, rate 24 times below the usual", "--model gru --lr 2.5e-4",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --seed 128"),
+    fault(RateTooLow, "LSTM, momentum at a low rate", "--model lstm --optimizer momentum --lr 0.03",
+        "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --seed 129"),
+    fault(RateTooLow, "RNN, rate 30 times below the usual", "--model rnn --lr 2e-4",
+        "--hidden 64 --n-layers 1", "--hidden 48 --n-layers 2 --seed 129"),
+    on_tiny_text(fault(Overfitting, "LSTM, tiny text", "--model lstm --steps 500",
+        "--hidden 96 --n-layers 1", "--hidden 80 --n-layers 2 --seed 130")),
+    on_tiny_text(fault(Overfitting, "GRU, tiny text", "--model gru --steps 500",
+        "--hidden 96 --n-layers 1", "--hidden 112 --n-layers 1 --seed 131")),
+    on_tiny_text(fault(Overfitting, "Llama, tiny text", "--model llama --steps 500",
+        "--d-model 64 --n-layers 2", "--d-model 80 --n-layers 2 --seed 132")),
+    healthy("RNN", "--model rnn", "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --seed 201"),
+    healthy("RNN, longer windows", "--model rnn --context 64", "--hidden 64 --n-layers 2", "--hidden 48 --n-layers 2 --seed 202"),
+    healthy("RNN with ReLU", "--model rnn --activation relu", "--hidden 64 --n-layers 1", "--hidden 48 --n-layers 2 --seed 203"),
+    healthy("RNN, residuals and norms", "--model rnn --norm layer --residual",
+        "--d-model 64 --hidden 64 --n-layers 4", "--d-model 48 --hidden 48 --n-layers 3 --seed 204"),
+    healthy("GRU", "--model gru", "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --seed 205"),
+    healthy("GRU, RMSProp", "--model gru --optimizer rmsprop --lr 2e-3", "--hidden 48 --n-layers 2", "--hidden 64 --n-layers 1 --seed 206"),
+    healthy("GRU, subwords", "--model gru --tokenizer bpe --vocab-size 400", "--hidden 64 --n-layers 1", "--hidden 80 --n-layers 1 --seed 207"),
+    healthy("LSTM", "--model lstm", "--hidden 64 --n-layers 1", "--hidden 96 --n-layers 1 --seed 208"),
+    healthy("LSTM, momentum", "--model lstm --optimizer momentum --lr 1", "--hidden 64 --n-layers 2", "--hidden 80 --n-layers 1 --seed 209"),
+    healthy("LSTM, Muon", "--model lstm --optimizer muon --lr 0.02", "--hidden 64 --n-layers 2", "--hidden 48 --n-layers 2 --seed 210"),
+    healthy("GPT", "--model gpt", "--d-model 64 --n-layers 2", "--d-model 80 --n-layers 2 --seed 211"),
+    healthy("GPT, more layers", "--model gpt", "--d-model 48 --n-layers 4", "--d-model 48 --n-layers 5 --seed 212"),
+    healthy("GPT, ReLU, Lion", "--model gpt --ffn relu --optimizer lion --lr 5e-4", "--d-model 64 --n-layers 2", "--d-model 48 --n-layers 3 --seed 213"),
+    healthy("GPT, ReLU²", "--model gpt --ffn relu2", "--d-model 64 --n-layers 2", "--d-model 48 --n-layers 3 --seed 214"),
+    healthy("Llama", "--model llama", "--d-model 64 --n-layers 2", "--d-model 80 --n-layers 2 --seed 215"),
+    healthy("Llama, more layers", "--model llama", "--d-model 48 --n-layers 4", "--d-model 48 --n-layers 5 --seed 216"),
+    healthy("Llama, AdamW, cosine", "--model llama --optimizer adamw --lr 3e-3 --schedule cosine",
+        "--d-model 64 --n-layers 3", "--d-model 48 --n-layers 2 --seed 217"),
 ];

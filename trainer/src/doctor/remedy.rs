@@ -54,6 +54,23 @@ pub(super) fn rate(case: &Case) -> f32 {
     said.or_else(|| Some(DescentConfig::new(&case.settings).ok()?.optim.lr())).unwrap_or(f32::NAN)
 }
 
+/// A smaller rate: that of the family's preset where the run's is far above it, else a tenth.
+pub(super) fn calmer_rate(case: &Case) -> Settings {
+    let (said, now) = (&case.settings, rate(case));
+    let usual = fill(
+        &Settings { model: said.model.clone(), optimizer: said.optimizer.clone(), ..Default::default() },
+        &TextFacts { threads: 1 },
+    );
+    match usual.map(|usual| (usual.lr, usual.adam_lr)) {
+        Ok((Some(lr), adam_lr)) if now >= 3.0 * lr => Settings {
+            lr: Some(lr),
+            adam_lr: adam_lr.filter(|_| said.adam_lr != adam_lr),
+            ..Default::default()
+        },
+        _ => scaled_rate(case, 0.1),
+    }
+}
+
 /// The run's rates times `factor`, to two digits.
 pub(super) fn scaled_rate(case: &Case, factor: f64) -> Settings {
     let scaled = |lr: f32| two_digits(f64::from(lr) * factor);

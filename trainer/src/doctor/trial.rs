@@ -67,8 +67,6 @@ pub struct Arm {
     pub seconds: f64,
     #[serde(skip)]
     curve: Vec<(f64, f64)>,
-    #[serde(skip)]
-    evals: Vec<(f64, f64)>,
 }
 
 /// Tries the remedies of `findings` on the run in `dir`, over `steps` updates (a few hundred when `None`).
@@ -174,7 +172,6 @@ fn arm(
         ended,
         seconds: started.elapsed().as_secs_f64(),
         curve: case.history.smoothed(),
-        evals,
     })
 }
 
@@ -183,9 +180,6 @@ fn draw(arms: &[Arm]) -> String {
         Chart::new("The remedy on trial", "update", "training loss, nats per token").size(900, 460);
     for arm in arms {
         chart = chart.line(&arm.name, arm.curve.clone());
-    }
-    for (i, arm) in arms.iter().enumerate() {
-        let _ = (i, &arm.evals);
     }
     chart.to_svg()
 }
