@@ -51,7 +51,8 @@ fn rigid(case: &Case, entropies: &[(String, f64)]) -> Option<Finding> {
 /// Rows that look at all positions alike, in every block, of a run that otherwise learns.
 fn even(case: &Case, entropies: &[(String, f64)]) -> Option<Finding> {
     let (_, least) = entropies.iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
-    if !(*least > EVEN)
+    if least.is_nan()
+        || *least <= EVEN
         || case.history.updates.len() < LEAST_UPDATES
         || case.stands_still()
         || rate::is_idle(case)

@@ -1,6 +1,7 @@
 //! What the doctor says: a trouble by its name, where it is, the evidence, the remedy.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::settings::Settings;
 
@@ -118,22 +119,27 @@ fn only_said<S: serde::Serializer>(settings: &Settings, to: S) -> Result<S::Ok, 
 }
 
 /// The settings that have a value, by key.
-fn said(settings: &Settings) -> serde_json::Map<String, serde_json::Value> {
+fn said(settings: &Settings) -> serde_json::Map<String, Value> {
     let value = serde_json::to_value(settings).unwrap_or_default();
     let all = value.as_object().cloned().unwrap_or_default();
-    all.into_iter().filter(|(_, v)| !v.is_null()).collect()
+    all.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, short(v))).collect()
 }
 
-/// `settings` as flags of `siskin-train train`, shortest spelling of each number: `--lr 0.001 --clip-norm 1`.
+/// Settings of 32 bits become 64 in JSON; their shortest spelling is that of 32.
+fn short(value: Value) -> Value {
+    let number =
+        value.as_f64().filter(|_| value.is_f64()).and_then(|n| format!("{}", n as f32).parse::<f64>().ok());
+    number.and_then(serde_json::Number::from_f64).map_or(value, Value::Number)
+}
+
+/// `settings` as flags of `siskin-train train`: `--clip-norm 1 --lr 0.001`.
 pub fn flags(settings: &Settings) -> String {
-    let shown = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => text.clone(),
-        // Settings of 32 bits become 64 in JSON; their shortest spelling is that of 32.
-        serde_json::Value::Number(n) if n.is_f64() => format!("{}", n.as_f64().unwrap_or_default() as f32),
+    let shown = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Number(n) if n.is_f64() => format!("{}", n.as_f64().unwrap_or_default()),
         other => other.to_string(),
     };
-    let flag =
-        |(key, value): (&String, &serde_json::Value)| format!("--{} {}", key.replace('_', "-"), shown(value));
+    let flag = |(key, value): (&String, &Value)| format!("--{} {}", key.replace('_', "-"), shown(value));
     said(settings).iter().map(flag).collect::<Vec<_>>().join(" ")
 }
 

@@ -43,7 +43,7 @@ impl Case {
     /// Whether the run has learnt nothing but the frequencies of tokens, if that.
     pub(crate) fn stands_still(&self) -> bool {
         let late = self.loss(0.9..1.0);
-        !(late < (1.0 - BELOW_GUESSING) * self.guessing())
+        late.is_nan() || late >= (1.0 - BELOW_GUESSING) * self.guessing()
     }
 }
 
@@ -99,7 +99,7 @@ fn risen(case: &Case) -> Option<Seen> {
     let lowest = pieces.iter().filter(|p| p.1.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))?;
     let risen = |loss: f64| loss > (1.0 + RISE.0) * lowest.1 && loss > lowest.1 + RISE.1;
     let first = pieces.iter().find(|p| p.0 > lowest.0 && risen(p.1))?;
-    let worse = !(last < case.guessing());
+    let worse = last >= case.guessing();
     risen(last).then(|| {
         let evidence =
             format!("the training loss rose from {:.2} (update {}) to {last:.2}", lowest.1, lowest.0);
@@ -111,7 +111,7 @@ fn risen(case: &Case) -> Option<Seen> {
 fn lost(case: &Case) -> Option<Seen> {
     let start = case.history.updates.first()?.loss;
     if case.history.updates.len() < LEAST_UPDATES
-        || !(start < NEAR_EVEN * case.uniform())
+        || start >= NEAR_EVEN * case.uniform()
         || !case.stands_still()
     {
         return None;
@@ -209,8 +209,8 @@ pub(super) fn overfitting(case: &Case) -> Option<Finding> {
     };
     let (train_then, train_now) = (at(best_step), case.loss(0.95..1.0));
     if after.len() < EVALS_AFTER_BEST
-        || !(rise > VALIDATION_RISE)
-        || !(train_now < (1.0 - TRAINING_FALL) * train_then)
+        || rise <= VALIDATION_RISE
+        || train_now >= (1.0 - TRAINING_FALL) * train_then
     {
         return None;
     }
