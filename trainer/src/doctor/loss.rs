@@ -22,6 +22,8 @@ const SPIKES: f64 = 0.005;
 const SPIKES_APART: u64 = 10;
 /// A plateau at the unigram level ends when the loss is below it by this share: whoever has learnt one thing about order is below.
 const BELOW_GUESSING: f64 = 0.03;
+/// A loss below this share of that of the middle of the run still falls.
+const FALLS: f64 = 0.98;
 /// The validation loss has risen when it is above its best by this share ...
 const VALIDATION_RISE: f64 = 0.03;
 /// ... while the training loss fell by this share.
@@ -144,7 +146,9 @@ fn spiking(case: &Case) -> Option<Seen> {
 pub(super) fn plateau(case: &Case) -> Option<Finding> {
     let n = case.history.updates.len();
     let still_warming = case.steps() < 2 * case.warmup() && 2 * case.warmup() < case.total;
-    if n < LEAST_UPDATES || still_warming || !case.stands_still() {
+    // What is on its way and still falls has time to get there.
+    let on_its_way = case.steps() < case.total && case.loss(0.9..1.0) < FALLS * case.loss(0.4..0.6);
+    if n < LEAST_UPDATES || still_warming || on_its_way || !case.stands_still() {
         return None;
     }
     let (late, guessing) = (case.loss(0.9..1.0), case.guessing());
@@ -209,6 +213,7 @@ pub(super) fn overfitting(case: &Case) -> Option<Finding> {
     };
     let (train_then, train_now) = (at(best_step), case.loss(0.95..1.0));
     if after.len() < EVALS_AFTER_BEST
+        || !rise.is_finite()
         || rise <= VALIDATION_RISE
         || train_now >= (1.0 - TRAINING_FALL) * train_then
     {

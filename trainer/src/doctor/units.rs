@@ -37,7 +37,7 @@ pub(super) fn dead(case: &Case) -> Option<Finding> {
         true => remedy.ffn = Some("gelu".into()),
         false => remedy.activation = Some("leaky-relu".into()),
     }
-    if !case.settings.clip_norm.is_some_and(|norm| norm > 0.0) {
+    if case.settings.clip_norm.is_none_or(|norm| norm <= 0.0) {
         remedy.clip_norm = Some(1.0);
     }
     Some(Finding {
