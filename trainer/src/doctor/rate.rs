@@ -24,6 +24,8 @@ const WILD: f64 = 0.05;
 const BLOWN_UP: f64 = 4.0;
 /// So many times its first size is growth, not the way the run began.
 const GROWN: f64 = 3.0;
+/// The same for weights that began very small, as a Transformer's do: healthy ones grew up to sevenfold, to 1.2 of the scale.
+const BLOWN_UP_FROM_SMALL: (f64, f64) = (2.0, 10.0);
 /// Updates at less than this share of the highest rate are small by intention.
 const PEAK: f64 = 0.5;
 
@@ -66,7 +68,8 @@ pub(super) fn too_high(case: &Case) -> Option<Finding> {
         (gain(case, case.records.first()?), median(case.late().iter().map(|r| gain(case, r))));
     let wild = case.records.iter().filter(|r| r.step > 1).find(|r| ratio(r) > WILD)?;
     let wildest = case.records.iter().filter(|r| r.step > 1).map(ratio).fold(0.0, f64::max);
-    (last > BLOWN_UP && last > GROWN * first).then(|| Finding {
+    let from_small = last > BLOWN_UP_FROM_SMALL.0 && last > BLOWN_UP_FROM_SMALL.1 * first;
+    ((last > BLOWN_UP && last > GROWN * first) || from_small).then(|| Finding {
         trouble: Trouble::RateTooHigh,
         severity: if case.stands_still() { Severity::Ruins } else { Severity::Hampers },
         place: String::new(),

@@ -62,7 +62,12 @@ pub(super) fn vanishing(case: &Case) -> Option<Finding> {
     }
     let name = &first.times[index].name;
     let lstm = case.settings.model.as_deref() == Some("lstm");
-    let (advice, remedy) = if lstm {
+    let (advice, remedy) = if case.settings.weight_decay.is_some_and(|decay| decay > 1.0) {
+        (
+            "decay the weights less: the recurrent matrix is kept near 0",
+            Settings { weight_decay: Some(0.01), ..Default::default() },
+        )
+    } else if lstm {
         (
             "begin with open forget gates (Jozefowicz et al. 2015)",
             Settings { forget_bias: Some(1.0), ..remedy::usual_start(case) },
