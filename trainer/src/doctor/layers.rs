@@ -123,8 +123,9 @@ fn layers(case: &Case) -> Vec<LayerRow> {
     parts(last).into_iter().map(row).collect()
 }
 
+/// Euclidean norm; NaN of nothing.
 fn norm(values: impl Iterator<Item = f64>) -> f64 {
-    values.map(|v| v * v).sum::<f64>().sqrt()
+    values.map(|v| v * v).reduce(|a, b| a + b).map_or(f64::NAN, f64::sqrt)
 }
 
 fn times(case: &Case) -> Vec<TimeRow> {

@@ -79,7 +79,7 @@ fn write_layers(f: &mut Formatter<'_>, rows: &[LayerRow]) -> fmt::Result {
             f,
             "{:widest$}  {:>9}  {:>9}  {:>9}  {:>9}  {:>5}  {:>5}  {:>7}",
             row.name,
-            power(Some(row.gradient)),
+            power(Some(row.gradient).filter(|g| g.is_finite())),
             power(Some(row.update_ratio).filter(|u| u.is_finite())),
             power(row.rms),
             power(row.back),
@@ -98,7 +98,7 @@ fn write_times(f: &mut Formatter<'_>, rows: &[TimeRow]) -> fmt::Result {
     let Some(first) = rows.first() else { return Ok(()) };
     writeln!(
         f,
-        "\ngradient of the last step's loss at each of the {} steps before it (a bar is half a power of ten)",
+        "\ngradient of the last step's loss at each of the {} steps of a window (a level is half a power of ten)",
         first.gradient.len()
     )?;
     let widest = rows.iter().map(|r| r.name.len()).max().unwrap_or(0);
