@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::observe::record::{self, ActivationRecord, Record};
 use crate::report::history::History;
 use crate::settings::Settings;
-use crate::train::run::{Meta, Run, cached_tokens, trainer_config, vocab_of};
+use crate::train::run::{Meta, Run, texts_of, trainer_config, vocab_of};
 
 /// Most tokens that are counted for the unigram level: its error is then far below a hundredth of a nat.
 const COUNTED: u64 = 1 << 20;

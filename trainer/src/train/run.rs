@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use siskin_format::{DType, ModelConfig, Vocab};
 
 use super::budget;
-use super::corpus::{Corpus, Scanned};
+use super::corpus::{Corpus, Scanned, changed};
 use super::feed::{self, BatchSize};
 use super::quantized::QatConfig;
 use super::restarts::{Plan, Restarts};
@@ -213,7 +213,7 @@ impl Run {
         let named = plan.texts.clone();
         let mut run = Run::prepare(plan.settings, &named, plan.texts, dir, &plan.export, note, bars)?;
         if run.corpus.hash != plan.text_hash {
-            return Err(super::corpus::changed(&crate::data::Text::open(&named)?));
+            return Err(changed(&crate::data::Text::open(&named)?));
         }
         (run.total, run.stop_at) = (plan.total, plan.total);
         Ok(Some((run, restarts)))
@@ -354,7 +354,7 @@ impl Run {
     /// # Errors
     /// They have changed since.
     pub(crate) fn expect_text(&self, hash: u64) -> Result<()> {
-        if self.text_hash == hash { Ok(()) } else { Err(changed(&Text::open(&self.texts)?)) }
+        if self.corpus.hash == hash { Ok(()) } else { Err(changed(&crate::data::Text::open(&self.texts)?)) }
     }
 
     /// The steps that fit into the budget, measured on a trainer of the same shape that is then thrown away.
