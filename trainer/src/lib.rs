@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+pub mod dashboard;
 pub mod data;
 pub mod doctor;
 pub mod error;

@@ -69,7 +69,7 @@ impl Planted {
         std::fs::write(&path, &text[..end]).map_err(Error::io("write", &path))?;
         let folder = dir.join("run");
         let mut run = Run::start(&settings, &[path], &folder, Path::new("model.siskin"), &|_| ())?;
-        let mut progress = Progress::new(0, run.total, true).muted();
+        let mut progress = Progress::muted(0, run.total);
         match fit(&mut run, &mut progress, &mut |_| Ok(String::new())) {
             Ok(_) | Err(Error::Diverged(_)) => {}
             Err(error) => return Err(error),

@@ -140,7 +140,7 @@ fn arm(
     let started = Instant::now();
     let mut run = Run::start(&settings, &meta.texts, dir, Path::new("trial.siskin"), &|_| ())?;
     run.expect_text(meta.text_hash)?;
-    let mut progress = Progress::new(0, steps, true).muted();
+    let mut progress = Progress::muted(0, steps);
     let ended = match fit(&mut run, &mut progress, &mut |_| Ok(String::new())) {
         Ok(crate::train::fit::Ending::Interrupted) => return Err(Error::Run("stopped".into())),
         Ok(crate::train::fit::Ending::Converged(reason)) => Some(reason.to_string()),

@@ -13,7 +13,7 @@ const WIDTH: u32 = 720;
 /// Different colours of a map.
 const SHADES: f64 = 63.0;
 /// Room of the colour bar and its ticks.
-const BAR: f64 = 66.0;
+const BAR: f64 = 74.0;
 /// Height of a line of labels.
 const ROW: f64 = 18.0;
 /// Parts into which an axis of numbers is cut.
@@ -407,6 +407,7 @@ impl HeatMap {
                 self.map.hex(t)
             ));
         }
+        let mut beside: f64 = 0.0; // of the ticks' labels
         let mut ticks = colours.ticks((height / 40.0) as usize);
         // A root leaves so much room above the first value that no round one may stand there.
         if self.root
@@ -419,11 +420,18 @@ impl HeatMap {
             let y = area.y + (1.0 - at) * height;
             canvas.line("axis", (x + 12.0, y), (x + 15.0, y));
             let label = if text_width(&label, FONT) > 38.0 { plain(value) } else { label };
+            beside = beside.max(18.0 + text_width(&label, FONT));
             canvas.text(x + 18.0, y.clamp(area.y + 4.0, area.y + height) + 4.0, Anchor::Start, &label);
         }
         if !self.value_label.is_empty() {
             let label = shorten(&self.value_label, height);
-            canvas.turned(x + BAR - 8.0, area.y + height / 2.0, Anchor::Middle, &label, -90.0);
+            canvas.turned(
+                x + (beside + FONT + 3.0).max(BAR - 8.0),
+                area.y + height / 2.0,
+                Anchor::Middle,
+                &label,
+                -90.0,
+            );
         }
     }
 

@@ -8,7 +8,7 @@ mod chart;
 mod colour;
 mod contour;
 mod heat;
-mod scale;
+pub(crate) mod scale;
 pub mod strip;
 pub(crate) mod svg;
 

@@ -87,8 +87,9 @@ impl Scale {
         };
         let decades = of(&[1.0], 1);
         match decades.len() {
-            0 | 1 => [of(&[1.0, 2.0, 5.0], 1), self.linear_ticks(most)]
+            0 | 1 => [of(&[1.0, 2.0, 5.0], 1)]
                 .into_iter()
+                .chain([1, 2, 4].map(|finer| self.linear_ticks(finer * most)))
                 .find(|t| t.len() >= 2)
                 .unwrap_or_default(),
             2 => of(&[1.0, 2.0, 5.0], 1),
@@ -158,6 +159,7 @@ mod tests {
         assert_eq!(labels(over(1e-5, 1.0, true), 6), ["1e-5", "1e-4", "0.001", "0.01", "0.1", "1"]);
         assert_eq!(labels(over(0.5, 20.0, true), 6), ["0.5", "1", "2", "5", "10", "20"]);
         assert_eq!(labels(over(2.1, 2.4, true), 3), ["2.1", "2.2", "2.3", "2.4"]);
+        assert_eq!(labels(over(1.1, 1.9, true), 2), ["1.2", "1.4", "1.6", "1.8"]);
         assert!(labels(over(1e-12, 1e12, true), 6).len() <= 7);
     }
 

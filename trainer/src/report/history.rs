@@ -67,17 +67,22 @@ impl History {
         }
     }
 
-    /// The training loss, smoothed over about a fiftieth of the run.
+    /// The training loss, smoothed over about a fiftieth of the run, forwards and backwards, so that it neither leads nor lags.
     pub(crate) fn smoothed(&self) -> Vec<(f64, f64)> {
         let keep = 1.0 - 1.0 / (self.updates.len() as f64 / 50.0).max(1.0);
-        let (mut sum, mut weight) = (0.0, 0.0);
-        let finite = self.updates.iter().filter(|u| u.loss.is_finite());
-        finite
-            .map(|u| {
-                (sum, weight) = (keep * sum + u.loss, keep * weight + 1.0);
-                (u.step, sum / weight)
-            })
-            .collect()
+        let finite: Vec<Update> = self.updates.iter().copied().filter(|u| u.loss.is_finite()).collect();
+        let smooth = |losses: &mut dyn Iterator<Item = f64>| -> Vec<f64> {
+            let (mut sum, mut weight) = (0.0, 0.0);
+            let mean = |loss| {
+                (sum, weight) = (keep * sum + loss, keep * weight + 1.0);
+                sum / weight
+            };
+            losses.map(mean).collect()
+        };
+        let forwards = smooth(&mut finite.iter().map(|u| u.loss));
+        let backwards = smooth(&mut finite.iter().rev().map(|u| u.loss));
+        let pairs = forwards.iter().zip(backwards.iter().rev());
+        finite.iter().zip(pairs).map(|(u, (a, b))| (u.step, (a + b) / 2.0)).collect()
     }
 
     /// The best evaluation.

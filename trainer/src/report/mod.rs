@@ -51,6 +51,20 @@ pub fn write(run: &Path, out: Option<&Path>) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Writes each figure of the page of the run in `run` as a picture of its own, `loss.svg` and so on, in the folder `out`; gives their
+/// paths.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_figures(run: &Path, out: &Path) -> Result<Vec<PathBuf>> {
+    let story = read(run)?;
+    let save = |figure: &figures::Figure<'_>| {
+        let path = out.join(format!("{}.svg", figure.name));
+        crate::plot::save(&path, &figure.svg()).map(|()| path)
+    };
+    figures::all(&story).iter().map(save).collect()
+}
+
 fn read(run: &Path) -> Result<Story> {
     let checkpoint = Checkpoint::load_latest(run)?.checkpoint;
     let meta: Meta = checkpoint.meta()?;

@@ -21,9 +21,9 @@ pub(super) fn page(story: &Story) -> String {
         section("Exported", &exported(story)),
         section("Beginnings", &restarts(story)),
         section("Doctor", &doctor(story)),
-        section("Loss", &figures::loss(story)),
-        section("Rate and gradient", &figures::rates(story)),
-        section("Inside", &inside(story)),
+        section("Loss", &html(&figures::loss(story))),
+        section("Rate and gradient", &html(&figures::rates(story))),
+        section("Inside", &html(&figures::inside(story))),
         section("Samples", &samples(story)),
         section("Notes and warnings", &notes(story)),
         section("Figures", &table_of_figures(story)),
@@ -66,9 +66,11 @@ fn table(class: &str, heads: &[&str], rows: &[Vec<String>]) -> String {
     out.push_str("<tbody>\n");
     for row in rows {
         let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(&row[0]));
-        row[1..].iter().for_each(|cell| {
-            let _ = write!(out, "<td>{}</td>", escape(cell));
-        });
+        for (i, cell) in row[1..].iter().enumerate() {
+            // The heading goes with its cell where a narrow page stacks them.
+            let label = heads.get(i + 1).map_or(String::new(), |h| format!(" data-label=\"{}\"", escape(h)));
+            let _ = write!(out, "<td{label}>{}</td>", escape(cell));
+        }
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody>\n</table></div>\n");
@@ -163,7 +165,7 @@ fn exported(story: &Story) -> String {
         return String::new();
     }
     let heads = ["File", "Weights", "Bytes", "Float loss", "File loss", "Change", "Held-out tokens"];
-    table("figures", &heads, &rows)
+    table("figures stack", &heads, &rows)
         + "<p class=\"soft\">Both losses are nats per token, computed by the runtime's own kernels on the file that runs.</p>\n"
 }
 
@@ -204,9 +206,8 @@ fn doctor(story: &Story) -> String {
         + "<p class=\"soft\">The likeliest cause first. siskin-train doctor RUN --try tries the remedies side by side.</p>\n"
 }
 
-fn inside(story: &Story) -> String {
-    let all = [figures::gradients, figures::ratios, figures::times, figures::activations];
-    all.iter().map(|f| f(story)).collect()
+fn html(figures: &[figures::Figure<'_>]) -> String {
+    figures.iter().map(figures::Figure::html).collect()
 }
 
 /// Samples, evenly spread over the run and the last of all.
@@ -264,7 +265,7 @@ fn table_of_figures(story: &Story) -> String {
     let rows: Vec<Vec<String>> = at.iter().map(row).collect();
     let heads =
         ["Update", "Training loss, smoothed", "Latest validation loss", "Learning rate", "Gradient norm"];
-    table("figures", &heads, &rows)
+    table("figures curves", &heads, &rows)
 }
 
 fn settings(story: &Story) -> String {

@@ -88,6 +88,17 @@ fn a_page_tells_losses_time_and_pictures() {
 }
 
 #[test]
+fn every_figure_is_a_picture_of_its_own_with_a_name_of_its_own() {
+    let story = story();
+    let figures = figures::all(&story);
+    let mut names: Vec<&str> = figures.iter().map(|f| f.name).collect();
+    assert_eq!(names, ["loss", "rate", "norm", "gradients", "updates", "times"]);
+    names.dedup();
+    assert_eq!(names.len(), figures.len());
+    assert!(figures.iter().all(|f| f.svg().starts_with("<svg xmlns=") && f.svg().contains("width=\"720\"")));
+}
+
+#[test]
 fn a_run_without_observations_has_a_page_too() {
     let bare =
         Story { history: History::default(), records: vec![], outcomes: vec![], findings: vec![], ..story() };

@@ -141,16 +141,17 @@ fn advance(
 ) -> Result<Option<Ending>> {
     let every = |setting: Option<u64>, step: u64| setting.is_some_and(|n| n > 0 && step.is_multiple_of(n));
     let observe = observe::every(run.settings.observe_every, run.total);
-    let (report, record) = if observe::is_due(observe, run.trainer.steps() + 1, run.total) {
-        let (report, record) = run.trainer.observed_step(run.total)?;
-        (report, Some(record))
-    } else {
-        (run.trainer.step(run.total)?, None)
+    let (report, record) = match observe::is_due(observe, run.trainer.steps() + 1, run.total) {
+        true => run.trainer.observed_step(run.total).map(|(report, record)| (report, Some(record)))?,
+        false => (run.trainer.step(run.total)?, None),
     };
     let step = report.step;
     let update = &report.update;
     book.update(&report);
-    progress.step(step, report.loss, report.tokens);
+    progress.step(&report);
+    if let Some(record) = &record {
+        progress.observed(record);
+    }
     if let Some(text) = &update.note {
         // A skipped update has changed nothing; after a spike the state before it may be wanted.
         let kept = if update.skipped { String::new() } else { keep_last_good(run, step) };
@@ -166,10 +167,13 @@ fn advance(
     if every(run.settings.eval_every, step) && step < run.total {
         stop = stop.or(evaluate(run, progress, book)?);
     }
-    if every(run.settings.sample_every, step) && step < run.total {
+    if (every(run.settings.sample_every, step) || progress.wants_sample()) && step < run.total {
         let text = sample(run)?;
-        progress.note(&format!("\n{}\n", text.trim_matches('\n')));
+        progress.sampled(step, &text);
         book.log.write(&Line::Sample { step, text: &text });
+    }
+    if let Some(complaint) = book.log.complaint() {
+        progress.warn(&complaint);
     }
     let interrupted = interrupt::requested();
     let due = match run.settings.checkpoint_every.filter(|n| *n > 0) {
@@ -187,7 +191,7 @@ fn advance(
     Ok((interrupted && step < run.total).then_some(Ending::Interrupted))
 }
 
-fn evaluate(run: &mut Run, progress: &Progress, book: &mut Book) -> Result<Option<StopReason>> {
+fn evaluate(run: &mut Run, progress: &mut Progress, book: &mut Book) -> Result<Option<StopReason>> {
     let step = run.trainer.steps();
     let most = run.settings.eval_tokens.unwrap_or(usize::MAX) as u64;
     let Some(found) = run.trainer.evaluate(most)? else { return Ok(None) };
@@ -197,8 +201,7 @@ fn evaluate(run: &mut Run, progress: &Progress, book: &mut Book) -> Result<Optio
     {
         return Err(Error::Diverged(format!("validation loss is {val_loss} after step {step}: {what}")));
     }
-    let by_text = run.corpus.describe(&found);
-    progress.note(&format!("step {step:>6}  validation loss {val_loss:.4}{by_text}"));
+    progress.evaluated(step, val_loss, &run.corpus.describe(&found));
     book.evaluation(step, val_loss, tokens, &found.by_text);
     Ok(run.trainer.observe_validation(val_loss))
 }
@@ -207,7 +210,7 @@ fn evaluate(run: &mut Run, progress: &Progress, book: &mut Book) -> Result<Optio
 ///
 /// # Errors
 /// [`Error::Diverged`] for a state that is not worth saving.
-fn save(run: &mut Run, progress: &Progress) -> Result<()> {
+fn save(run: &mut Run, progress: &mut Progress) -> Result<()> {
     run.unsaved = match run.save() {
         Err(error @ Error::Diverged(_)) => return Err(error),
         result => result.err().map(|error| error.to_string()),

@@ -69,7 +69,7 @@ pub enum Line<'a> {
 /// Name of the log in a run folder.
 pub const FILE: &str = "log.jsonl";
 
-/// Appends to a run's log and observations. A file that cannot be written is reported once and does not stop the training.
+/// Appends to a run's log and observations. A file that cannot be written is a complaint, once, and does not stop the training.
 pub struct Log {
     lines: Lines,
     observations: Lines,
@@ -95,6 +95,11 @@ impl Log {
     pub fn observe(&mut self, record: &Record) {
         self.observations.write(record);
     }
+
+    /// What a person should hear of and has not yet.
+    pub fn complaint(&mut self) -> Option<String> {
+        self.lines.complaint.take().or_else(|| self.observations.complaint.take())
+    }
 }
 
 /// A file of JSON lines, each of which names its step.
@@ -102,6 +107,7 @@ struct Lines {
     file: File,
     name: &'static str,
     failed: bool,
+    complaint: Option<String>,
     /// The last line may end in its middle.
     torn: bool,
 }
@@ -118,7 +124,7 @@ impl Lines {
         }
         let file =
             OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
-        Ok(Lines { file, name, failed: false, torn: false })
+        Ok(Lines { file, name, failed: false, complaint: None, torn: false })
     }
 
     fn write(&mut self, line: &impl Serialize) {
@@ -129,7 +135,7 @@ impl Lines {
         if let Err(error) = written
             && !std::mem::replace(&mut self.failed, true)
         {
-            eprintln!("warning: cannot write {} ({error}); training goes on", self.name);
+            self.complaint = Some(format!("cannot write {} ({error}); training goes on", self.name));
         }
     }
 }

@@ -76,12 +76,27 @@ pub struct TrainArgs {
     /// Exported model (default NAME.siskin, in the current folder)
     #[arg(long, short = 'o', value_name = "FILE")]
     pub export: Option<PathBuf>,
-    /// Print only the last lines
-    #[arg(long)]
-    pub quiet: bool,
+    /// What is shown meanwhile.
+    #[command(flatten)]
+    pub display: DisplayArgs,
     /// The settings.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// What is shown while a run trains.
+#[derive(Args, Clone, Copy)]
+pub struct DisplayArgs {
+    /// Draw a dashboard, as happens by itself where stderr and stdin are a terminal, or fail (its keys: q saves and stops, s takes a
+    /// sample, z shows the newest quarter, tab another pane, Ctrl-Z and bg leave it training in the background)
+    #[arg(long, conflicts_with_all = ["plain", "quiet"])]
+    pub dashboard: bool,
+    /// Print a bar and lines instead of drawing a dashboard
+    #[arg(long, conflicts_with = "quiet")]
+    pub plain: bool,
+    /// Print only the last lines
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// `resume`.
@@ -95,9 +110,9 @@ pub struct ResumeArgs {
     /// Exported model (default: what the run was started with)
     #[arg(long, short = 'o', value_name = "FILE")]
     pub export: Option<PathBuf>,
-    /// Print only the last lines
-    #[arg(long)]
-    pub quiet: bool,
+    /// What is shown meanwhile.
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 /// `eval`.
@@ -307,6 +322,9 @@ pub struct ReportArgs {
     /// The page to write (default: report.html in the run folder)
     #[arg(short, long, value_name = "FILE.html")]
     pub output: Option<PathBuf>,
+    /// Write each figure as a picture of its own, too, into this folder: loss.svg, gradients.svg, times.svg …
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
 }
 
 /// `inspect`.

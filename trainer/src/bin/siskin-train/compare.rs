@@ -132,7 +132,7 @@ struct Show<'a> {
 
 impl Show<'_> {
     fn finish_progress(&mut self) {
-        if let Some(progress) = self.progress.take() {
+        if let Some(mut progress) = self.progress.take() {
             progress.finish();
         }
     }
@@ -166,7 +166,7 @@ impl Show<'_> {
 impl Observer for Show<'_> {
     fn step(&mut self, report: &StepReport) {
         if let Some(progress) = &mut self.progress {
-            progress.step(report.step, report.loss, report.tokens);
+            progress.count(report.step, report.loss, report.tokens);
         }
         if let Some(kept) = &mut self.kept {
             kept.step(report);

@@ -35,7 +35,7 @@ pub fn lr_find(args: LrFindArgs) -> Result<()> {
         let settings = Settings { seed: Some(seed), ..settings.clone() };
         let tokens = tokens_per_step(&settings);
         let mut progress = Progress::new(0, test.steps, args.quiet);
-        let swept = test.run(&data, &settings, &mut |k, sample| progress.step(k, sample.loss, tokens));
+        let swept = test.run(&data, &settings, &mut |k, sample| progress.count(k, sample.loss, tokens));
         progress.finish();
         sweeps.push(swept?);
         if interrupt::requested() {

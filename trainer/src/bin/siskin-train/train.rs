@@ -16,9 +16,9 @@ use siskin_trainer::train::run::Run;
 use siskin_trainer::train::run_dir;
 use siskin_trainer::train::trainer::FINAL_TOKENS;
 use siskin_trainer::verify::{Measured, SampleOptions};
-use siskin_trainer::{Error, Result, report};
+use siskin_trainer::{Error, Result, dashboard, report};
 
-use crate::args::{ResumeArgs, TrainArgs};
+use crate::args::{DisplayArgs, ResumeArgs, TrainArgs};
 
 /// Tokens of a sample while training, and of the last one.
 const SAMPLE_TOKENS: usize = 160;
@@ -32,34 +32,36 @@ pub fn train(args: TrainArgs) -> Result<()> {
     let dir = args.out.unwrap_or(fresh_dir);
     let export = args.export.unwrap_or(fresh_export);
     let started = Instant::now();
-    let tell = |line: &str| note(args.quiet, line);
-    let run = Run::start_watched(&said, &args.texts, &dir, &export, &tell, !args.quiet)?;
+    let display = args.display;
+    let tell = |line: &str| note(display.quiet, line);
+    let run = Run::start_watched(&said, &args.texts, &dir, &export, &tell, !display.quiet)?;
     match Restarts::of(&run.settings)? {
-        Some(restarts) => go_on_from_best(run, restarts, args.quiet, started),
-        None => go_on(run, args.quiet, started),
+        Some(restarts) => go_on_from_best(run, restarts, display, started),
+        None => go_on(run, display, started),
     }
 }
 
 pub fn resume(args: ResumeArgs) -> Result<()> {
     let started = Instant::now();
-    let tell = |line: &str| note(args.quiet, line);
-    if let Some((mut run, restarts)) = Run::reopen(&args.run, args.threads, &tell, !args.quiet)? {
+    let tell = |line: &str| note(args.display.quiet, line);
+    if let Some((mut run, restarts)) = Run::reopen(&args.run, args.threads, &tell, !args.display.quiet)? {
         run.export = args.export.unwrap_or(run.export);
-        return go_on_from_best(run, restarts, args.quiet, started);
+        return go_on_from_best(run, restarts, args.display, started);
     }
-    let mut run = Run::resume_watched(&args.run, args.threads, !args.quiet)?;
+    let mut run = Run::resume_watched(&args.run, args.threads, !args.display.quiet)?;
     if let Some(export) = args.export {
         run.export = export;
     }
     let (step, total) = (run.trainer.steps(), run.total);
-    note(args.quiet, &format!("going on after step {step} of {total}"));
-    go_on(run, args.quiet, started)
+    note(args.display.quiet, &format!("going on after step {step} of {total}"));
+    go_on(run, args.display, started)
 }
 
 /// Tries the beginnings of a run with restarts, and goes on with the best.
-fn go_on_from_best(mut run: Run, with: Restarts, quiet: bool, started: Instant) -> Result<()> {
+fn go_on_from_best(mut run: Run, with: Restarts, display: DisplayArgs, started: Instant) -> Result<()> {
+    let quiet = display.quiet;
     if restarts::begin(&mut run, with, quiet, &mut sample_of, &|line| note(quiet, line))? {
-        return go_on(run, quiet, started);
+        return go_on(run, display, started);
     }
     let folder = run.dir.path().display();
     eprintln!("stopped among the beginnings of {folder}, which are saved");
@@ -67,7 +69,8 @@ fn go_on_from_best(mut run: Run, with: Restarts, quiet: bool, started: Instant) 
     Ok(())
 }
 
-fn go_on(mut run: Run, quiet: bool, started: Instant) -> Result<()> {
+fn go_on(mut run: Run, display: DisplayArgs, started: Instant) -> Result<()> {
+    let quiet = display.quiet;
     let s = &run.settings;
     note(
         quiet,
@@ -81,7 +84,11 @@ fn go_on(mut run: Run, quiet: bool, started: Instant) -> Result<()> {
             run.dir.path().display()
         ),
     );
-    let mut progress = Progress::new(run.trainer.steps(), run.total, quiet);
+    let drawn = display.dashboard || !(quiet || display.plain) && dashboard::suits().is_ok();
+    let mut progress = match drawn {
+        true => Progress::dashboard(&run)?,
+        false => Progress::new(run.trainer.steps(), run.total, quiet),
+    };
     let ending = fit(&mut run, &mut progress, &mut sample_of);
     progress.finish();
     let folder = run.dir.path().display().to_string();
