@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages contract fuzz soak durability
+.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages contract fuzz soak durability pictures
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
@@ -100,6 +100,9 @@ soak: ## 256 sessions on one mapped model, each token as a single session's, mem
 durability: ## a kill and a failure at every system call, a thousand random kills, every allocation (an hour; needs root and strace)
 	@echo "==== durability"
 	SISKIN_REQUIRE_ALL=1 SISKIN_DURABILITY=all $(CARGO) test --release -p siskin-tests --test durability -- --test-threads 2
+
+pictures: ## docs/pictures/gradient-descent, by the commands of docs/gradient-descent.md (some minutes)
+	bash docs/pictures/make.sh
 
 test: ## every test, by README's command, with the best kernels of this machine
 	@echo "==== tests"
