@@ -15,6 +15,9 @@ pub const MAX_BLOCKS: usize = 1024;
 /// A whole language model: embedding, blocks, final norm, head.
 ///
 /// Widths chain: the first block reads `d_model` channels, and each block reads what the one before it wrote.
+///
+/// A model with an [`encoder`](ModelConfig::encoder) is an encoder-decoder (Vaswani et al. 2017): it reads a source as a whole,
+/// and `blocks`, its decoder, write a target token by token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// Number of tokens the model knows; rows of the embedding and of the head.
@@ -28,6 +31,9 @@ pub struct ModelConfig {
     pub position: Position,
     /// The stack, first block first.
     pub blocks: Vec<BlockConfig>,
+    /// Blocks that read a source, in which every token attends to all: `d_model` wide, over the same embedding and
+    /// positions, with a norm of the kind of `final_norm` behind them. Empty in a model that reads and writes one text.
+    pub encoder: Vec<TransformerConfig>,
     /// Norm between the last block and the head.
     pub final_norm: Norm,
     /// Added to the variance (or mean square) under every norm's root.
@@ -107,6 +113,9 @@ pub struct TransformerConfig {
     /// The normed input of both parts is mixed with that of the token before, channel by channel:
     /// `x_t + mu (x_{t-1} - x_t)`, zeros before the first token (Peng et al. 2023, RWKV).
     pub token_shift: bool,
+    /// Between attention and feed-forward part the block attends to what the encoder made of the source, with heads, norm,
+    /// biases and `qk_norm` as in its self-attention, and without RoPE (Vaswani et al. 2017, section 3.2.3).
+    pub cross_attention: bool,
 }
 
 /// Where a token stands.
@@ -229,6 +238,16 @@ impl BlockConfig {
         }
     }
 
+    /// Norm of the block's input.
+    pub fn norm(&self) -> Norm {
+        match self {
+            BlockConfig::Rnn(RnnConfig { cell, .. }) | BlockConfig::Gru(cell) | BlockConfig::Lstm(cell) => {
+                cell.norm
+            }
+            BlockConfig::Transformer(t) => t.norm,
+        }
+    }
+
     /// The options that all recurrent families share; `None` for a Transformer block.
     pub fn recurrent(&self) -> Option<&RecurrentConfig> {
         match self {
@@ -295,6 +314,11 @@ pub enum ConfigError {
         /// Which.
         norm: Norm,
     },
+    /// Encoder and decoder that do not fit together.
+    Encoder {
+        /// What was found, and what is expected.
+        problem: &'static str,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -318,6 +342,7 @@ impl fmt::Display for ConfigError {
             ConfigError::UnsupportedNorm { place, norm } => {
                 write!(f, "norm {norm} is not supported in {place}")
             }
+            ConfigError::Encoder { problem } => f.write_str(problem),
         }
     }
 }
@@ -362,6 +387,11 @@ impl ModelConfig {
         self.blocks.iter().any(|b| matches!(b, BlockConfig::Transformer(_)))
     }
 
+    /// Whether a source is read before the text is written.
+    pub fn has_encoder(&self) -> bool {
+        !self.encoder.is_empty()
+    }
+
     /// Checks every size, number and combination.
     ///
     /// # Errors
@@ -391,6 +421,7 @@ impl ModelConfig {
             }
             width = block.output_width(width);
         }
+        self.validate_encoder()?;
         if self.tied_head && width != self.d_model {
             let block = self.n_layers();
             return Err(ConfigError::WidthMismatch {
@@ -401,6 +432,35 @@ impl ModelConfig {
             });
         }
         Ok(())
+    }
+}
+
+impl ModelConfig {
+    /// An encoder is there exactly if some block attends to it, and has what it has a meaning for.
+    fn validate_encoder(&self) -> Result<(), ConfigError> {
+        let wrong = |problem| Err(ConfigError::Encoder { problem });
+        let crosses = |b: &BlockConfig| matches!(b, BlockConfig::Transformer(t) if t.cross_attention);
+        match (self.has_encoder(), self.blocks.iter().any(crosses)) {
+            (false, false) => return Ok(()),
+            (false, true) => return wrong("a block has cross_attention, but the model has no encoder"),
+            (true, false) => return wrong("the model has an encoder, but no block has cross_attention"),
+            (true, true) => {}
+        }
+        size("n_encoder_layers", self.encoder.len(), MAX_BLOCKS)?;
+        for t in &self.encoder {
+            t.validate(self.position)?;
+            if t.cross_attention {
+                return wrong("a block of the encoder has cross_attention, expected it in the decoder only");
+            }
+            if t.token_shift {
+                return wrong("a block of the encoder has token_shift, expected it in the decoder only");
+            }
+        }
+        let norms = self.blocks.iter().map(BlockConfig::norm).chain(self.encoder.iter().map(|t| t.norm));
+        match norms.chain([self.final_norm]).find(|norm| *norm == Norm::Batch) {
+            Some(norm) => Err(ConfigError::UnsupportedNorm { place: "a model with an encoder", norm }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -467,6 +527,7 @@ mod tests {
             context: 64,
             position: Position::None,
             blocks,
+            encoder: Vec::new(),
             final_norm: Norm::None,
             norm_eps: 1e-5,
             norm_weight: true,
@@ -512,11 +573,10 @@ mod tests {
         assert!(matches!(c.validate(), Err(ConfigError::BadNumber { field: "norm_eps", .. })));
     }
 
-    #[test]
-    fn heads_must_divide() {
-        let block = TransformerConfig {
-            n_heads: 6,
-            n_kv_heads: 4,
+    fn attending(n_heads: usize, n_kv_heads: usize) -> TransformerConfig {
+        TransformerConfig {
+            n_heads,
+            n_kv_heads,
             head_dim: 8,
             d_ff: 64,
             ffn: Ffn::Gelu,
@@ -527,9 +587,36 @@ mod tests {
             ffn_bias: true,
             qk_norm: false,
             token_shift: false,
-        };
-        let found = config(vec![BlockConfig::Transformer(block)]).validate().unwrap_err();
+            cross_attention: false,
+        }
+    }
+
+    #[test]
+    fn heads_must_divide() {
+        let found = config(vec![BlockConfig::Transformer(attending(6, 4))]).validate().unwrap_err();
         assert_eq!(found.to_string(), "n_heads 6 is not a multiple of n_kv_heads 4");
+    }
+
+    #[test]
+    fn an_encoder_needs_a_decoder_that_looks_at_it() {
+        let (plain, mut crossing) = (attending(4, 2), attending(4, 2));
+        crossing.cross_attention = true;
+        let model = |block: &TransformerConfig, encoder: Vec<TransformerConfig>| {
+            let config = config(vec![lstm(32, true), BlockConfig::Transformer(block.clone())]);
+            ModelConfig { encoder, ..config }
+        };
+        model(&crossing, vec![plain.clone(); 2]).validate().unwrap();
+        let refusal = |block, encoder| model(block, encoder).validate().unwrap_err().to_string();
+        assert!(refusal(&crossing, vec![]).contains("the model has no encoder"));
+        assert!(refusal(&plain, vec![plain.clone()]).contains("no block has cross_attention"));
+        assert!(refusal(&crossing, vec![crossing.clone()]).contains("expected it in the decoder only"));
+        assert_eq!(refusal(&crossing, vec![attending(6, 4)]), "n_heads 6 is not a multiple of n_kv_heads 4");
+        let many = refusal(&crossing, vec![plain.clone(); MAX_BLOCKS + 1]);
+        assert_eq!(many, "n_encoder_layers is 1025, expected at most 1024");
+        let shifting = TransformerConfig { token_shift: true, ..plain.clone() };
+        assert!(refusal(&crossing, vec![shifting]).contains("token_shift"));
+        let batch = TransformerConfig { norm: Norm::Batch, ..plain };
+        assert_eq!(refusal(&crossing, vec![batch]), "norm batch is not supported in a model with an encoder");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::meta::{Meta, MetaError, Value, quote};
 const KEYS: &[&str] = &[
     "blocks.activation",
     "blocks.bias",
+    "blocks.cross_attention",
     "blocks.d_ff",
     "blocks.ffn",
     "blocks.ffn_bias",
@@ -31,6 +32,17 @@ const KEYS: &[&str] = &[
     "blocks.qkv_bias",
     "blocks.residual",
     "blocks.token_shift",
+    "encoder.d_ff",
+    "encoder.ffn",
+    "encoder.ffn_bias",
+    "encoder.head_dim",
+    "encoder.n_heads",
+    "encoder.n_kv_heads",
+    "encoder.norm",
+    "encoder.out_bias",
+    "encoder.qk_norm",
+    "encoder.qkv_bias",
+    "encoder.residual",
     "model.context",
     "model.d_model",
     "model.final_norm",
@@ -78,7 +90,12 @@ impl ModelConfig {
         };
         meta.set("model.position", text(position));
         for (index, block) in self.blocks.iter().enumerate() {
-            Column { meta: &mut meta, index, n_layers: self.n_layers() }.write_block(block)?;
+            let n_layers = self.n_layers();
+            Column { meta: &mut meta, stack: "blocks", index, n_layers }.write_block(block)?;
+        }
+        for (index, block) in self.encoder.iter().enumerate() {
+            let n_layers = self.encoder.len();
+            Column { meta: &mut meta, stack: "encoder", index, n_layers }.write_transformer(block)?;
         }
         Ok(meta)
     }
@@ -86,7 +103,11 @@ impl ModelConfig {
     /// The lowest version of the format that can express this configuration.
     pub fn format_version(&self) -> Version {
         let shifts = |block: &BlockConfig| matches!(block, BlockConfig::Transformer(t) if t.token_shift);
-        Version { major: 1, minor: u16::from(self.blocks.iter().any(shifts)) }
+        let minor = match self.has_encoder() {
+            true => 2,
+            false => u16::from(self.blocks.iter().any(shifts)),
+        };
+        Version { major: 1, minor }
     }
 
     /// The configuration that metadata stands for, validated.
@@ -132,62 +153,74 @@ fn not_canonical(key: &str, found: &Value, expected: Option<&Value>) -> MetaErro
 /// Writes the settings of one block into their columns.
 struct Column<'m> {
     meta: &'m mut Meta,
+    stack: &'static str, // "blocks" or "encoder", before the dot of every key
     index: usize,
     n_layers: usize,
 }
 
 impl Column<'_> {
-    fn number(&mut self, key: &str, value: usize) -> Result<(), NoMemory> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.stack)
+    }
+
+    fn number(&mut self, name: &str, value: usize) -> Result<(), NoMemory> {
         let zeros = || memory::repeated(0, self.n_layers).map(Value::U64s);
-        if let Value::U64s(column) = self.meta.get_or_set(key, zeros)? {
+        let key = self.key(name);
+        if let Value::U64s(column) = self.meta.get_or_set(&key, zeros)? {
             column[self.index] = value as u64;
         }
         Ok(())
     }
 
-    fn flag(&mut self, key: &str, value: bool) -> Result<(), NoMemory> {
-        self.number(key, usize::from(value))
+    fn flag(&mut self, name: &str, value: bool) -> Result<(), NoMemory> {
+        self.number(name, usize::from(value))
     }
 
     /// A flag that came with a later version: where no block sets it, the column is left out.
-    fn option(&mut self, key: &str, value: bool) -> Result<(), NoMemory> {
-        if value { self.flag(key, true) } else { Ok(()) }
+    fn option(&mut self, name: &str, value: bool) -> Result<(), NoMemory> {
+        if value { self.flag(name, true) } else { Ok(()) }
     }
 
-    fn name(&mut self, key: &str, value: &str) -> Result<(), NoMemory> {
+    fn name(&mut self, name: &str, value: &str) -> Result<(), NoMemory> {
         let nothing = || memory::repeated(String::new(), self.n_layers).map(Value::Strs);
-        if let Value::Strs(column) = self.meta.get_or_set(key, nothing)? {
+        let key = self.key(name);
+        if let Value::Strs(column) = self.meta.get_or_set(&key, nothing)? {
             column[self.index] = value.to_string();
         }
         Ok(())
     }
 
     fn write_block(&mut self, block: &BlockConfig) -> Result<(), NoMemory> {
-        self.name("blocks.kind", block.name())?;
+        self.name("kind", block.name())?;
         if let BlockConfig::Rnn(rnn) = block {
-            self.name("blocks.activation", rnn.activation.name())?;
+            self.name("activation", rnn.activation.name())?;
         }
         if let Some(cell) = block.recurrent() {
-            self.name("blocks.norm", cell.norm.name())?;
-            self.number("blocks.hidden", cell.hidden)?;
-            self.flag("blocks.residual", cell.residual)?;
-            self.flag("blocks.bias", cell.bias)?;
+            self.name("norm", cell.norm.name())?;
+            self.number("hidden", cell.hidden)?;
+            self.flag("residual", cell.residual)?;
+            self.flag("bias", cell.bias)?;
         }
-        if let BlockConfig::Transformer(t) = block {
-            self.name("blocks.norm", t.norm.name())?;
-            self.name("blocks.ffn", t.ffn.name())?;
-            self.number("blocks.n_heads", t.n_heads)?;
-            self.number("blocks.n_kv_heads", t.n_kv_heads)?;
-            self.number("blocks.head_dim", t.head_dim)?;
-            self.number("blocks.d_ff", t.d_ff)?;
-            self.flag("blocks.residual", t.residual)?;
-            self.flag("blocks.qkv_bias", t.qkv_bias)?;
-            self.flag("blocks.out_bias", t.out_bias)?;
-            self.flag("blocks.ffn_bias", t.ffn_bias)?;
-            self.flag("blocks.qk_norm", t.qk_norm)?;
-            self.option("blocks.token_shift", t.token_shift)?;
+        match block {
+            BlockConfig::Transformer(t) => self.write_transformer(t),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn write_transformer(&mut self, t: &TransformerConfig) -> Result<(), NoMemory> {
+        self.name("norm", t.norm.name())?;
+        self.name("ffn", t.ffn.name())?;
+        self.number("n_heads", t.n_heads)?;
+        self.number("n_kv_heads", t.n_kv_heads)?;
+        self.number("head_dim", t.head_dim)?;
+        self.number("d_ff", t.d_ff)?;
+        self.flag("residual", t.residual)?;
+        self.flag("qkv_bias", t.qkv_bias)?;
+        self.flag("out_bias", t.out_bias)?;
+        self.flag("ffn_bias", t.ffn_bias)?;
+        self.flag("qk_norm", t.qk_norm)?;
+        self.option("token_shift", t.token_shift)?;
+        self.option("cross_attention", t.cross_attention)
     }
 }
 
@@ -205,7 +238,16 @@ fn read(meta: &Meta, n_layers: usize) -> Result<ModelConfig, MetaError> {
     let final_norm = meta.str_required("model.final_norm")?;
     let mut blocks = memory::with_capacity(n_layers)?;
     for index in 0..n_layers {
-        blocks.push(Row { meta, index, n_layers }.block()?);
+        blocks.push(Row { meta, stack: "blocks", index, n_layers }.block()?);
+    }
+    // Any of an encoder's columns tells how many blocks it has; what is left over fails the check of the encoding.
+    let n_layers = match meta.get("encoder.n_heads") {
+        Some(_) => meta.u64s_required("encoder.n_heads")?.len().min(MAX_BLOCKS + 1),
+        None => 0,
+    };
+    let mut encoder = memory::with_capacity(n_layers)?;
+    for index in 0..n_layers {
+        encoder.push(Row { meta, stack: "encoder", index, n_layers }.transformer()?);
     }
     Ok(ModelConfig {
         vocab_size: number("model.vocab_size")?,
@@ -213,6 +255,7 @@ fn read(meta: &Meta, n_layers: usize) -> Result<ModelConfig, MetaError> {
         context: number("model.context")?,
         position,
         blocks,
+        encoder,
         final_norm: Norm::from_name(final_norm)
             .ok_or_else(|| bad_name("model.final_norm", final_norm, Norm::NAMES))?,
         norm_eps: to_f32(meta, "model.norm_eps")?,
@@ -244,6 +287,7 @@ fn bad_name(key: &str, found: &str, names: &[&str]) -> MetaError {
 /// Reads the settings of one block out of their columns.
 struct Row<'m> {
     meta: &'m Meta,
+    stack: &'static str, // "blocks" or "encoder", before the dot of every key
     index: usize,
     n_layers: usize,
 }
@@ -260,11 +304,17 @@ impl<'m> Row<'m> {
         Ok(&column[self.index])
     }
 
-    fn number(&self, key: &str) -> Result<usize, MetaError> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.stack)
+    }
+
+    fn number(&self, name: &str) -> Result<usize, MetaError> {
+        let key = &self.key(name);
         to_usize(key, *self.element(key, self.meta.u64s_required(key)?)?)
     }
 
-    fn flag(&self, key: &str) -> Result<bool, MetaError> {
+    fn flag(&self, name: &str) -> Result<bool, MetaError> {
+        let key = &self.key(name);
         match self.element(key, self.meta.u64s_required(key)?)? {
             0 => Ok(false),
             1 => Ok(true),
@@ -273,11 +323,12 @@ impl<'m> Row<'m> {
     }
 
     /// A flag that came with a later version; false where the column is left out.
-    fn option(&self, key: &str) -> Result<bool, MetaError> {
-        if self.meta.get(key).is_some() { self.flag(key) } else { Ok(false) }
+    fn option(&self, name: &str) -> Result<bool, MetaError> {
+        if self.meta.get(&self.key(name)).is_some() { self.flag(name) } else { Ok(false) }
     }
 
-    fn name<T>(&self, key: &str, parse: fn(&str) -> Option<T>, names: &[&str]) -> Result<T, MetaError> {
+    fn name<T>(&self, name: &str, parse: fn(&str) -> Option<T>, names: &[&str]) -> Result<T, MetaError> {
+        let key = &self.key(name);
         let name = self.element(key, self.meta.strs_required(key)?)?;
         parse(name).ok_or_else(|| bad_name(key, name, names))
     }
@@ -287,7 +338,7 @@ impl<'m> Row<'m> {
         Ok(match kind.as_str() {
             "rnn" => BlockConfig::Rnn(RnnConfig {
                 cell: self.recurrent()?,
-                activation: self.name("blocks.activation", Activation::from_name, Activation::NAMES)?,
+                activation: self.name("activation", Activation::from_name, Activation::NAMES)?,
             }),
             "gru" => BlockConfig::Gru(self.recurrent()?),
             "lstm" => BlockConfig::Lstm(self.recurrent()?),
@@ -298,27 +349,28 @@ impl<'m> Row<'m> {
 
     fn recurrent(&self) -> Result<RecurrentConfig, MetaError> {
         Ok(RecurrentConfig {
-            hidden: self.number("blocks.hidden")?,
-            norm: self.name("blocks.norm", Norm::from_name, Norm::NAMES)?,
-            residual: self.flag("blocks.residual")?,
-            bias: self.flag("blocks.bias")?,
+            hidden: self.number("hidden")?,
+            norm: self.name("norm", Norm::from_name, Norm::NAMES)?,
+            residual: self.flag("residual")?,
+            bias: self.flag("bias")?,
         })
     }
 
     fn transformer(&self) -> Result<TransformerConfig, MetaError> {
         Ok(TransformerConfig {
-            n_heads: self.number("blocks.n_heads")?,
-            n_kv_heads: self.number("blocks.n_kv_heads")?,
-            head_dim: self.number("blocks.head_dim")?,
-            d_ff: self.number("blocks.d_ff")?,
-            ffn: self.name("blocks.ffn", Ffn::from_name, Ffn::NAMES)?,
-            norm: self.name("blocks.norm", Norm::from_name, Norm::NAMES)?,
-            residual: self.flag("blocks.residual")?,
-            qkv_bias: self.flag("blocks.qkv_bias")?,
-            out_bias: self.flag("blocks.out_bias")?,
-            ffn_bias: self.flag("blocks.ffn_bias")?,
-            qk_norm: self.flag("blocks.qk_norm")?,
-            token_shift: self.option("blocks.token_shift")?,
+            n_heads: self.number("n_heads")?,
+            n_kv_heads: self.number("n_kv_heads")?,
+            head_dim: self.number("head_dim")?,
+            d_ff: self.number("d_ff")?,
+            ffn: self.name("ffn", Ffn::from_name, Ffn::NAMES)?,
+            norm: self.name("norm", Norm::from_name, Norm::NAMES)?,
+            residual: self.flag("residual")?,
+            qkv_bias: self.flag("qkv_bias")?,
+            out_bias: self.flag("out_bias")?,
+            ffn_bias: self.flag("ffn_bias")?,
+            qk_norm: self.flag("qk_norm")?,
+            token_shift: self.option("token_shift")?,
+            cross_attention: self.option("cross_attention")?,
         })
     }
 }
@@ -342,8 +394,11 @@ mod tests {
             ffn_bias: false,
             qk_norm: true,
             token_shift: true,
+            cross_attention: true,
         };
+        let encoder = TransformerConfig { token_shift: false, cross_attention: false, ..transformer.clone() };
         ModelConfig {
+            encoder: vec![encoder; 2],
             vocab_size: 65,
             d_model: 32,
             context: 64,
@@ -379,6 +434,7 @@ mod tests {
         }
         let mut one = config();
         one.blocks.truncate(1);
+        one.encoder.clear();
         let meta = one.to_meta();
         assert_eq!(meta.get("blocks.n_heads"), None);
         assert_eq!(ModelConfig::from_meta(&meta).unwrap(), one);
@@ -397,8 +453,8 @@ mod tests {
         for key in KEYS {
             let message = refusal(|meta| meta.set(key, Value::I64(1)));
             assert!(message.contains("is i64, expected"), "{key}: {message}");
-            if *key == "blocks.token_shift" {
-                continue; // left out where no block sets it
+            if ["blocks.token_shift", "blocks.cross_attention", "encoder.n_heads"].contains(key) {
+                continue; // left out where no block sets it, or there is no encoder
             }
             let mut missing = Meta::new();
             config().to_meta().iter().filter(|(k, _)| k != key).for_each(|(k, v)| missing.set(k, v.clone()));
@@ -414,15 +470,39 @@ mod tests {
     #[test]
     fn options_of_later_versions_are_left_out_where_nothing_sets_them() {
         let mut plain = config();
+        assert_eq!(plain.format_version(), Version { major: 1, minor: 2 });
+        plain.encoder.clear();
+        let BlockConfig::Transformer(t) = &mut plain.blocks[3] else { unreachable!("made above") };
+        t.cross_attention = false;
         assert_eq!(plain.format_version(), Version { major: 1, minor: 1 });
         let BlockConfig::Transformer(t) = &mut plain.blocks[3] else { unreachable!("made above") };
         t.token_shift = false;
         assert_eq!(plain.format_version(), Version { major: 1, minor: 0 });
         let meta = plain.to_meta();
-        assert_eq!(meta.get("blocks.token_shift"), None);
+        for key in ["blocks.token_shift", "blocks.cross_attention", "encoder.n_heads"] {
+            assert_eq!(meta.get(key), None);
+        }
         assert_eq!(ModelConfig::from_meta(&meta).unwrap(), plain);
         let message = refusal(|meta| meta.set("blocks.token_shift", Value::U64s(vec![0; 4])));
         assert!(message.contains("is [0, 0, 0, 0], expected nothing"), "{message}");
+    }
+
+    #[test]
+    fn columns_of_no_encoder_or_of_other_lengths_are_refused() {
+        let mut plain = config();
+        plain.encoder.clear();
+        let BlockConfig::Transformer(t) = &mut plain.blocks[3] else { unreachable!("made above") };
+        t.cross_attention = false;
+        let mut meta = plain.to_meta();
+        meta.set("encoder.d_ff", Value::U64s(vec![8]));
+        let message = ModelConfig::from_meta(&meta).unwrap_err().to_string();
+        assert!(message.contains("is [8], expected nothing"), "{message}");
+        let message = refusal(|meta| meta.set("encoder.d_ff", Value::U64s(vec![8; 3])));
+        assert!(message.contains("3 elements, expected one for each of 2 blocks"), "{message}");
+        let message = refusal(|meta| meta.set("encoder.n_heads", Value::U64s(Vec::new())));
+        assert!(message.contains("no encoder"), "{message}");
+        let message = refusal(|meta| meta.set("encoder.n_heads", Value::U64s(vec![1; 5000])));
+        assert!(message.contains("encoder."), "{message}");
     }
 
     #[test]

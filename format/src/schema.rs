@@ -42,7 +42,7 @@ pub struct TensorSpec {
     pub cols: usize,
     /// What it is for.
     pub role: Role,
-    /// Block it belongs to, if any.
+    /// Block it belongs to, if any, in its stack.
     pub block: Option<usize>,
     /// Equal parts stacked along the rows: 4 gates of an LSTM, 3 of a GRU, else 1. Each is initialised on its own.
     pub gates: usize,
@@ -97,14 +97,17 @@ pub fn tensors(config: &ModelConfig) -> impl Iterator<Item = TensorSpec> {
         *width = block.output_width(input);
         Some(block_tensors(config, index, block, input))
     });
+    let encoder = config.encoder.iter().enumerate().map(move |(index, t)| encoder_tensors(config, index, t));
     std::iter::once_with(|| input_tensors(config))
+        .chain(encoder)
+        .chain(std::iter::once_with(|| encoder_norm(config)))
         .chain(blocks)
         .chain(std::iter::once_with(|| output_tensors(config)))
         .flatten()
 }
 
 fn input_tensors(config: &ModelConfig) -> Vec<TensorSpec> {
-    let mut list = List { tensors: Vec::new(), block: None, config };
+    let mut list = List { tensors: Vec::new(), stack: "", block: None, config };
     list.matrix("embed.weight", config.vocab_size, config.d_model, Role::Embedding);
     if config.position == Position::Learned {
         list.matrix("position.weight", config.context, config.d_model, Role::Position);
@@ -112,8 +115,22 @@ fn input_tensors(config: &ModelConfig) -> Vec<TensorSpec> {
     list.tensors
 }
 
+fn encoder_tensors(config: &ModelConfig, index: usize, t: &TransformerConfig) -> Vec<TensorSpec> {
+    let mut list = List { tensors: Vec::new(), stack: "encoder.blocks.", block: Some(index), config };
+    list.transformer(t, config.d_model);
+    list.tensors
+}
+
+fn encoder_norm(config: &ModelConfig) -> Vec<TensorSpec> {
+    let mut list = List { tensors: Vec::new(), stack: "", block: None, config };
+    if config.has_encoder() {
+        list.norm("encoder.final_norm", config.final_norm, config.d_model);
+    }
+    list.tensors
+}
+
 fn block_tensors(config: &ModelConfig, index: usize, block: &BlockConfig, width: usize) -> Vec<TensorSpec> {
-    let mut list = List { tensors: Vec::new(), block: Some(index), config };
+    let mut list = List { tensors: Vec::new(), stack: "blocks.", block: Some(index), config };
     match block {
         BlockConfig::Rnn(rnn) => list.recurrent(&rnn.cell, width, 1),
         BlockConfig::Gru(cell) => list.recurrent(cell, width, 3),
@@ -124,7 +141,7 @@ fn block_tensors(config: &ModelConfig, index: usize, block: &BlockConfig, width:
 }
 
 fn output_tensors(config: &ModelConfig) -> Vec<TensorSpec> {
-    let mut list = List { tensors: Vec::new(), block: None, config };
+    let mut list = List { tensors: Vec::new(), stack: "", block: None, config };
     let width = config.head_width();
     list.norm("final_norm", config.final_norm, width);
     if !config.tied_head {
@@ -138,6 +155,7 @@ fn output_tensors(config: &ModelConfig) -> Vec<TensorSpec> {
 
 struct List<'a> {
     tensors: Vec<TensorSpec>,
+    stack: &'static str, // what the names of its blocks begin with
     block: Option<usize>,
     config: &'a ModelConfig,
 }
@@ -145,7 +163,7 @@ struct List<'a> {
 impl List<'_> {
     fn push(&mut self, name: &str, rows: usize, cols: usize, role: Role, gates: usize) {
         let name = match self.block {
-            Some(index) => format!("blocks.{index}.{name}"),
+            Some(index) => format!("{}{index}.{name}", self.stack),
             None => name.to_string(),
         };
         self.tensors.push(TensorSpec { name, rows, cols, role, block: self.block, gates });
@@ -189,26 +207,36 @@ impl List<'_> {
         }
     }
 
+    /// Attention of tokens `width` wide to others that are `source` wide.
+    fn attention(&mut self, part: &str, t: &TransformerConfig, width: usize, source: usize) {
+        let name = |tensor: &str| format!("{part}.{tensor}");
+        self.matrix(&name("wq"), t.q_width(), width, Role::Matrix);
+        self.matrix(&name("wk"), t.kv_width(), source, Role::Matrix);
+        self.matrix(&name("wv"), t.kv_width(), source, Role::Matrix);
+        self.matrix(&name("wo"), width, t.q_width(), Role::MatrixToResidual);
+        if t.qkv_bias {
+            self.vector(&name("bq"), t.q_width(), Role::Bias);
+            self.vector(&name("bk"), t.kv_width(), Role::Bias);
+            self.vector(&name("bv"), t.kv_width(), Role::Bias);
+        }
+        if t.out_bias {
+            self.vector(&name("bo"), width, Role::Bias);
+        }
+        if t.qk_norm && self.config.norm_weight {
+            self.vector(&name("q_norm.weight"), t.head_dim, Role::NormWeight);
+            self.vector(&name("k_norm.weight"), t.head_dim, Role::NormWeight);
+        }
+    }
+
     fn transformer(&mut self, t: &TransformerConfig, width: usize) {
         self.norm("norm1", t.norm, width);
         if t.token_shift {
             self.vector("attn.shift", width, Role::TokenShift);
         }
-        self.matrix("attn.wq", t.q_width(), width, Role::Matrix);
-        self.matrix("attn.wk", t.kv_width(), width, Role::Matrix);
-        self.matrix("attn.wv", t.kv_width(), width, Role::Matrix);
-        self.matrix("attn.wo", width, t.q_width(), Role::MatrixToResidual);
-        if t.qkv_bias {
-            self.vector("attn.bq", t.q_width(), Role::Bias);
-            self.vector("attn.bk", t.kv_width(), Role::Bias);
-            self.vector("attn.bv", t.kv_width(), Role::Bias);
-        }
-        if t.out_bias {
-            self.vector("attn.bo", width, Role::Bias);
-        }
-        if t.qk_norm && self.config.norm_weight {
-            self.vector("attn.q_norm.weight", t.head_dim, Role::NormWeight);
-            self.vector("attn.k_norm.weight", t.head_dim, Role::NormWeight);
+        self.attention("attn", t, width, width);
+        if t.cross_attention {
+            self.norm("norm_cross", t.norm, width);
+            self.attention("cross", t, width, self.config.d_model);
         }
         self.norm("norm2", t.norm, width);
         if t.token_shift {
@@ -248,6 +276,7 @@ mod tests {
             ffn_bias: true,
             qk_norm: false,
             token_shift: false,
+            cross_attention: false,
         })
     }
 
@@ -258,6 +287,7 @@ mod tests {
             context: 1024,
             position: Position::Learned,
             blocks: vec![gpt2_block(); 12],
+            encoder: Vec::new(),
             final_norm: Norm::Layer,
             norm_eps: 1e-5,
             norm_weight: true,
@@ -274,13 +304,42 @@ mod tests {
         assert_eq!(total, 124_439_808);
     }
 
+    /// The base model of Vaswani et al. 2017, pre-norm: 6 blocks of 512 channels in encoder and decoder.
+    fn encoder_decoder() -> ModelConfig {
+        let mut config = gpt2();
+        let BlockConfig::Transformer(mut t) = gpt2_block() else { unreachable!("made above") };
+        (t.n_heads, t.n_kv_heads, t.d_ff) = (8, 8, 2048);
+        config.encoder = vec![t.clone(); 6];
+        t.cross_attention = true;
+        config.blocks = vec![BlockConfig::Transformer(t); 6];
+        ModelConfig { d_model: 512, vocab_size: 37_000, position: Position::Sinusoidal, ..config }
+    }
+
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<String> = schema(&gpt2()).into_iter().map(|t| t.name).collect();
-        let total = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), total);
+        for config in [gpt2(), encoder_decoder()] {
+            let mut names: Vec<String> = schema(&config).into_iter().map(|t| t.name).collect();
+            let total = names.len();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), total);
+        }
+    }
+
+    #[test]
+    fn an_encoder_lies_before_the_decoder_that_attends_to_it() {
+        let config = encoder_decoder();
+        config.validate().unwrap();
+        let schema = schema(&config);
+        let at = |name: &str| schema.iter().position(|t| t.name == name).expect(name);
+        assert!(at("embed.weight") < at("encoder.blocks.0.attn.wq"));
+        assert!(at("encoder.blocks.5.ffn.w_down") < at("encoder.final_norm.weight"));
+        assert!(at("encoder.final_norm.bias") < at("blocks.0.norm1.weight"));
+        assert!(at("blocks.0.attn.bo") < at("blocks.0.norm_cross.weight"));
+        assert!(at("blocks.0.cross.bo") < at("blocks.0.norm2.weight"));
+        let total: usize = schema.iter().map(TensorSpec::len).sum();
+        // 6 (4 d² + 2 d d_ff) + 6 (8 d² + 2 d d_ff), the embedding, and 6 (6,656 + 9,728) + 2,048 of vectors.
+        assert_eq!(total, 6 * (4 + 8 + 8 + 8) * 512 * 512 + 37_000 * 512 + 100_352);
     }
 
     #[test]

@@ -45,12 +45,24 @@ impl Batch {
         Ok(Batch { engine, rows: filled(slots, None)?, fed: filled(slots, 0)? })
     }
 
+    /// Reads the source of a slot and begins its target, as [`Session::encode`](crate::Session::encode); the other slots go on
+    /// where they stand.
+    ///
+    /// # Errors
+    /// [`Error::Slot`], and those of [`Session::encode`](crate::Session::encode). No sequence is changed then.
+    pub fn encode(&mut self, slot: usize, source: &[u32]) -> Result<(), Error> {
+        self.slot(slot)?;
+        self.engine.encode(slot, source)?;
+        self.rows[slot] = None;
+        Ok(())
+    }
+
     /// Feeds tokens to some of the slots, `(slot, tokens)` in any order, each as many as it likes: prompts and single tokens
     /// mix. Every slot that was fed has [`Batch::logits`] then, and no other.
     ///
     /// # Errors
     /// [`Error::Slot`] and [`Error::SlotTwice`] for a slot that does not exist or comes twice, [`Error::NoTokens`] for no
-    /// slots or a slot without tokens, [`Error::Token`] and [`Error::ContextFull`] as with a session. No sequence is
+    /// slots or a slot without tokens, [`Error::Token`], [`Error::ContextFull`] and [`Error::NoSource`] as with a session. No sequence is
     /// changed then.
     pub fn forward(&mut self, feeds: &[(usize, &[u32])]) -> Result<(), Error> {
         self.check(feeds)?;
@@ -118,7 +130,7 @@ impl Batch {
         &self.engine.cancel
     }
 
-    /// Forgets the tokens of a slot, which is then free for another sequence.
+    /// Forgets the tokens of a slot, and its source in a model with an encoder, which is then free for another sequence.
     ///
     /// # Errors
     /// [`Error::Slot`] when there is no such slot.

@@ -72,6 +72,13 @@ impl Engine {
 
     /// Whether the sequence can take `tokens`.
     pub(crate) fn check(&self, slot: usize, tokens: &[u32]) -> Result<(), Error> {
+        if self.state.sources().get(slot) == Some(&0) {
+            return Err(Error::NoSource);
+        }
+        self.check_tokens(self.state.positions[slot], tokens)
+    }
+
+    fn check_tokens(&self, position: usize, tokens: &[u32]) -> Result<(), Error> {
         if tokens.is_empty() {
             return Err(Error::NoTokens);
         }
@@ -79,13 +86,37 @@ impl Engine {
         if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
             return Err(Error::Token { token, vocab_size });
         }
-        let position = self.state.positions[slot];
         match self.ctx {
             Some(ctx) if tokens.len() > ctx - position => {
                 Err(Error::ContextFull { position, tokens: tokens.len(), ctx })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Forgets the sequence and encodes the source of the next one. Cancelled, it has changed nothing.
+    pub(crate) fn encode(&mut self, slot: usize, source: &[u32]) -> Result<(), Error> {
+        if !self.model.config().has_encoder() {
+            return Err(Error::NoEncoder);
+        }
+        self.check_tokens(0, source)?;
+        if self.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let batch = self.plan.batch;
+        self.segments.push(Segment { slot, position: 0, start: 0, len: 0, wanted: 0 });
+        let (mut cx, ws, state, model, _) = self.cx();
+        model.encode(&mut cx, ws, state, slot, source, batch);
+        let cancelled = cx.cancelled;
+        self.segments.clear();
+        if cancelled {
+            return Err(Error::Cancelled);
+        }
+        self.state.reset(slot);
+        if let Some(encoder) = &mut self.state.encoder {
+            encoder.lens[slot] = source.len();
+        }
+        Ok(())
     }
 
     /// Begins a call of one or more passes, which is done wholly or not at all.

@@ -49,6 +49,10 @@ pub enum Error {
     },
     /// A forward pass over nothing.
     NoTokens,
+    /// A model with an encoder that was to write before it has read a source.
+    NoSource,
+    /// A source for a model without an encoder.
+    NoEncoder,
     /// Bytes that are not a saved state of this model: what about them.
     SavedState(&'static str),
     /// Somebody set the session's [`CancelFlag`](crate::CancelFlag).
@@ -165,6 +169,14 @@ impl fmt::Display for Error {
                 )
             }
             Error::NoTokens => write!(f, "no tokens were given, expected at least one"),
+            Error::NoSource => write!(
+                f,
+                "the model has an encoder, which has read no source: encode one before the target's tokens"
+            ),
+            Error::NoEncoder => write!(
+                f,
+                "the model has no encoder to read a source with, expected tokens of one text that goes on"
+            ),
             Error::SavedState(what) => write!(
                 f,
                 "the saved state cannot be used: {what}; expected what was saved from a session of this very model"

@@ -62,7 +62,8 @@ pub struct GenerateOptions {
 }
 
 /// The tokens with which a model goes on from `text`: those of the text, after the vocabulary's begin token if it
-/// has one. For an empty text without one, [`start_token`] alone.
+/// has one. For an empty text without one, [`start_token`] alone. A model with an encoder reads the tokens of a text as they are:
+/// [`Model::prompt_tokens`](crate::Model::prompt_tokens) tells the two apart.
 ///
 /// # Errors
 /// Text that the vocabulary cannot express.
@@ -190,24 +191,47 @@ impl Generator {
     }
 
     /// Feeds `prompt` and begins a text of at most `max_tokens` tokens. It goes on from what the session holds;
-    /// after an earlier text or [`Generator::feed`] `prompt` may be empty.
+    /// after an earlier text or [`Generator::feed`] `prompt` may be empty. A model with an encoder reads a prompt that is not
+    /// empty as the source of a new text, and forgets what was before.
     ///
     /// # Errors
     /// [`Error::NoTokens`], [`Error::Token`], [`Error::ContextFull`] and [`Error::Cancelled`] as [`Session::forward`];
     /// [`Error::OutOfMemory`]. The generator then stands where it stood.
     pub fn start(&mut self, prompt: &[u32], max_tokens: usize) -> Result<(), Error> {
-        self.feed(prompt)?;
+        if !prompt.is_empty() && self.session.model().config().has_encoder() {
+            self.read_source(prompt)?;
+        } else {
+            self.feed(prompt)?;
+        }
         let stop = (max_tokens == 0).then_some(Stop::MaxTokens);
         self.progress = Progress { begun: true, left: max_tokens, stop, ..Progress::default() };
         Ok(())
     }
 
+    /// Lets the encoder read `source`, and begins the target.
+    fn read_source(&mut self, source: &[u32]) -> Result<(), Error> {
+        self.session.encode(source)?;
+        let start = self.session.model().target_start();
+        if let Err(error) = self.session.forward(&[start]) {
+            self.session.reset();
+            return Err(error);
+        }
+        self.sampler.forget();
+        self.end_text();
+        self.progress.pending = None;
+        Ok(())
+    }
+
     /// Feeds tokens, after the last one of a text under way, which ends. Penalties count them. Without tokens it only feeds
-    /// that last one.
+    /// that last one. The first tokens that a model with an encoder is fed are the source, which penalties do not count, and those
+    /// after it belong to the target.
     ///
     /// # Errors
     /// As [`Generator::start`].
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        if self.session.model().config().has_encoder() && self.session.source_len().is_none() {
+            return self.read_source(tokens);
+        }
         match self.progress.pending {
             None if tokens.is_empty() && self.session.logits().is_some() => {}
             None => {

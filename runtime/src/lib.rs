@@ -18,6 +18,7 @@ pub mod kernels;
 mod linear;
 pub mod machine;
 pub mod model;
+pub mod pairs;
 mod pass;
 pub mod profile;
 pub mod replay;
@@ -38,6 +39,7 @@ pub use generate::{GenerateOptions, Generator, Stop, prompt_tokens, start_token}
 pub use kernels::{Isa, isa_name};
 pub use machine::Machine;
 pub use model::Model;
+pub use pairs::{PairEvaluation, PairScorer};
 pub use profile::{Profile, Stage, StageTime};
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
 pub use session::{Session, SessionOptions, log_prob};

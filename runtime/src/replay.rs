@@ -30,7 +30,8 @@ impl Outcome {
     }
 }
 
-/// Makes a golden run: after `prompt`, `n_tokens` times the token of the largest logit (the lowest id of equals).
+/// Makes a golden run: after `prompt`, `n_tokens` times the token of the largest logit (the lowest id of equals). A model with an
+/// encoder reads the prompt as its source.
 ///
 /// # Errors
 /// [`Error::GoldenLength`] above [`MAX_TOKENS`]; an empty prompt, ids outside the vocabulary and runs that do not fit
@@ -63,6 +64,11 @@ fn run(model: &Arc<Model>, prompt: &[u32], n_tokens: u64, threads: Option<usize>
     let mut hash = GoldenHash::new();
     let mut input = prompt;
     let mut token;
+    let start = [model.target_start()];
+    if model.config().has_encoder() {
+        session.encode(prompt)?;
+        input = &start;
+    }
     for _ in 0..n_tokens {
         let logits = session.forward(input)?;
         token = [greatest(logits)];

@@ -201,6 +201,11 @@ impl Sampler {
         self.penalties.clear();
     }
 
+    /// Forgets the history; random numbers go on.
+    pub(crate) fn forget(&mut self) {
+        self.penalties.clear();
+    }
+
     /// Stages 1 and 2.
     fn adjust(&mut self, logits: &[f32]) {
         assert_eq!(logits.len(), self.vocab_size, "number of logits");

@@ -9,9 +9,10 @@
 //! model         u64  XXH64 over the checksums of its sections: config, tokenizer, tensor directory, tensor data
 //! position      u64  tokens fed
 //! n_logits      u64  the vocabulary's size, or 0 where there are no logits
+//! source        u64  tokens of the source, or 0 before one is read; only in a model with an encoder
 //! blocks             in order. Recurrent: h, and for an LSTM c, f32 [hidden] each. Transformer: with token shift the last
 //!                    inputs of attention and feed-forward part, f32 [d_model] each; then for each head of keys and values,
-//!                    for each position: key [head_dim], then value [head_dim]
+//!                    for each position: key [head_dim], then value [head_dim]; with cross-attention then those of the source
 //! logits        f32  [n_logits]
 //! checksum      u64  XXH64 of all bytes before it
 //! ```
@@ -20,7 +21,7 @@ use crate::error::Error;
 use crate::kernels::CacheCell;
 use crate::kernels::memory::Buffer;
 use crate::kernels::simd::LANES;
-use crate::state::{BlockState, Cache};
+use crate::state::{BlockState, Cache, KeyValues};
 use half::f16;
 use siskin_format::header::Section;
 use siskin_format::xxh64::xxh64;
@@ -39,6 +40,8 @@ pub(crate) struct Head {
     pub(crate) model: u64,
     pub(crate) position: u64,
     pub(crate) n_logits: u64,
+    /// In a model with an encoder.
+    pub(crate) source: Option<u64>,
 }
 
 /// What tells models apart: two files of the same weights, tokenizer and configuration are the same model.
@@ -48,17 +51,21 @@ pub(crate) fn fingerprint(file: &File) -> u64 {
     xxh64(&checksums.flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
 }
 
-/// Bytes of the state after `position` tokens.
+/// Bytes of the state after `position` tokens, of a model with an encoder after a source of `source` tokens.
 pub(crate) fn len(
     blocks: &[BlockState],
     config: &ModelConfig,
     position: usize,
     n_logits: usize,
+    source: Option<usize>,
 ) -> Option<usize> {
-    let mut bytes = n_logits.checked_mul(4)?.checked_add(HEAD + CHECKSUM)?;
+    let head = HEAD + CHECKSUM + source.map_or(0, |_| size_of::<u64>());
+    let mut bytes = n_logits.checked_mul(4)?.checked_add(head)?;
     for (block, config) in blocks.iter().zip(&config.blocks) {
         let (n_heads, head_dim) = heads(config);
-        let cache = |cell: usize| cell.checked_mul(2 * n_heads * head_dim)?.checked_mul(position);
+        let crossed = if crosses(config) { source.unwrap_or(0) } else { 0 };
+        let tokens = position.checked_add(crossed)?;
+        let cache = |cell: usize| cell.checked_mul(2 * n_heads * head_dim)?.checked_mul(tokens);
         bytes = bytes.checked_add(match block {
             BlockState::Hidden(h) => 4 * h.len(),
             BlockState::Lstm { h, c } => 4 * (h.len() + c.len()),
@@ -82,6 +89,11 @@ fn heads(block: &BlockConfig) -> (usize, usize) {
     }
 }
 
+/// Whether a block remembers a source.
+fn crosses(block: &BlockConfig) -> bool {
+    matches!(block, BlockConfig::Transformer(t) if t.cross_attention)
+}
+
 /// Bytes of a number of the caches.
 pub(crate) fn cell(blocks: &[BlockState]) -> u32 {
     let cells = blocks.iter().map(|block| match block {
@@ -99,10 +111,10 @@ pub(crate) fn write(head: Head, blocks: &[BlockState], config: &ModelConfig, log
     out.bytes(MAGIC);
     out.bytes(&VERSION.to_le_bytes());
     out.bytes(&head.cell.to_le_bytes());
-    for number in [head.model, head.position, head.n_logits] {
+    for number in [head.model, head.position, head.n_logits].into_iter().chain(head.source) {
         out.bytes(&number.to_le_bytes());
     }
-    let position = head.position as usize;
+    let lens = (head.position as usize, head.source.unwrap_or(0) as usize);
     for (block, config) in blocks.iter().zip(&config.blocks) {
         match block {
             BlockState::Hidden(h) => out.floats(h),
@@ -110,8 +122,8 @@ pub(crate) fn write(head: Head, blocks: &[BlockState], config: &ModelConfig, log
                 out.floats(h);
                 out.floats(c);
             }
-            BlockState::CacheF32(cache) => out.cache(cache, heads(config), position),
-            BlockState::CacheF16(cache) => out.cache(cache, heads(config), position),
+            BlockState::CacheF32(cache) => out.cache(cache, heads(config), lens),
+            BlockState::CacheF16(cache) => out.cache(cache, heads(config), lens),
         }
     }
     out.floats(logits);
@@ -119,9 +131,10 @@ pub(crate) fn write(head: Head, blocks: &[BlockState], config: &ModelConfig, log
     checksum.copy_from_slice(&xxh64(body).to_le_bytes());
 }
 
-/// Checks that `bytes` are whole and of this version, and gives what they begin with.
-pub(crate) fn check(bytes: &[u8]) -> Result<Head, Error> {
-    let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM>().filter(|(body, _)| body.len() >= HEAD)
+/// Checks that `bytes` are whole and of this version, and gives what they begin with, in a model with an `encoder` or without.
+pub(crate) fn check(bytes: &[u8], encoder: bool) -> Result<Head, Error> {
+    let head = HEAD + if encoder { size_of::<u64>() } else { 0 };
+    let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM>().filter(|(body, _)| body.len() >= head)
     else {
         return Err(Error::SavedState("it is too short"));
     };
@@ -136,7 +149,8 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Head, Error> {
         return Err(Error::SavedState("its checksum does not match: it is cut or damaged"));
     }
     let cell = reader.u32();
-    Ok(Head { cell, model: reader.u64(), position: reader.u64(), n_logits: reader.u64() })
+    let (model, position, n_logits) = (reader.u64(), reader.u64(), reader.u64());
+    Ok(Head { cell, model, position, n_logits, source: encoder.then(|| reader.u64()) })
 }
 
 /// Reads blocks and logits of checked `bytes`, which are as long as [`len`] says.
@@ -145,9 +159,12 @@ pub(crate) fn read(
     blocks: &mut [BlockState],
     config: &ModelConfig,
     position: usize,
+    source: Option<usize>,
     logits: &mut [f32],
 ) {
-    let mut reader = Reader { left: &bytes[HEAD..bytes.len() - CHECKSUM] };
+    let head = HEAD + source.map_or(0, |_| size_of::<u64>());
+    let mut reader = Reader { left: &bytes[head..bytes.len() - CHECKSUM] };
+    let lens = (position, source.unwrap_or(0));
     for (block, config) in blocks.iter_mut().zip(&config.blocks) {
         match block {
             BlockState::Hidden(h) => reader.floats(h),
@@ -155,8 +172,8 @@ pub(crate) fn read(
                 reader.floats(h);
                 reader.floats(c);
             }
-            BlockState::CacheF32(cache) => reader.cache(cache, heads(config), position),
-            BlockState::CacheF16(cache) => reader.cache(cache, heads(config), position),
+            BlockState::CacheF32(cache) => reader.cache(cache, heads(config), lens),
+            BlockState::CacheF16(cache) => reader.cache(cache, heads(config), lens),
         }
     }
     reader.floats(logits);
@@ -207,8 +224,25 @@ impl Writer<'_> {
         }
     }
 
-    fn cache<C: CacheCell + Number>(&mut self, cache: &Cache<C>, heads: (usize, usize), position: usize) {
+    fn cache<C: CacheCell + Number>(
+        &mut self,
+        cache: &Cache<C>,
+        heads: (usize, usize),
+        lens: (usize, usize),
+    ) {
         cache.last.iter().for_each(|last| self.floats(last));
+        self.key_values(&cache.own, heads, lens.0);
+        if let Some(cross) = &cache.cross {
+            self.key_values(cross, heads, lens.1);
+        }
+    }
+
+    fn key_values<C: CacheCell + Number>(
+        &mut self,
+        cache: &KeyValues<C>,
+        heads: (usize, usize),
+        position: usize,
+    ) {
         let (k, v) = (cache.k.as_flattened(), cache.v.as_flattened());
         for place in places(cache.capacity, heads, position) {
             match place {
@@ -245,8 +279,25 @@ impl Reader<'_> {
         }
     }
 
-    fn cache<C: CacheCell + Number>(&mut self, cache: &mut Cache<C>, heads: (usize, usize), position: usize) {
+    fn cache<C: CacheCell + Number>(
+        &mut self,
+        cache: &mut Cache<C>,
+        heads: (usize, usize),
+        lens: (usize, usize),
+    ) {
         cache.last.iter_mut().for_each(|last| self.floats(last));
+        self.key_values(&mut cache.own, heads, lens.0);
+        if let Some(cross) = &mut cache.cross {
+            self.key_values(cross, heads, lens.1);
+        }
+    }
+
+    fn key_values<C: CacheCell + Number>(
+        &mut self,
+        cache: &mut KeyValues<C>,
+        heads: (usize, usize),
+        position: usize,
+    ) {
         let places = places(cache.capacity, heads, position);
         let (k, v) = (cache.k.as_flattened_mut(), cache.v.as_flattened_mut());
         for place in places {

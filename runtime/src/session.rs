@@ -83,11 +83,30 @@ impl Session {
         Ok(Session { engine: Engine::new(model, 1, options, Some(memory))?, has_logits: false })
     }
 
+    /// Reads a source, and begins its target: forgets what was before. In a model with an encoder this comes before
+    /// [`Session::forward`], whose tokens are those of the target; the first of them is [`Model::target_start`]. A source may
+    /// have as many tokens as the session's context, and a target as many again.
+    ///
+    /// # Errors
+    /// [`Error::NoEncoder`] in any other model; [`Error::NoTokens`], [`Error::Token`], [`Error::ContextFull`] for a source that
+    /// is longer than the context, [`Error::Cancelled`]. The session then stands where it stood before.
+    pub fn encode(&mut self, source: &[u32]) -> Result<(), Error> {
+        self.engine.encode(0, source)?;
+        self.has_logits = false;
+        Ok(())
+    }
+
+    /// Tokens of the source; `None` before [`Session::encode`] and in a model without an encoder.
+    pub fn source_len(&self) -> Option<usize> {
+        self.engine.state.sources().first().copied().filter(|len| *len > 0)
+    }
+
     /// Feeds `tokens`, a whole prompt or a single one, and returns the logits that follow the last, `[vocab_size]`.
     ///
     /// # Errors
     /// [`Error::NoTokens`], [`Error::Token`] for an id outside the vocabulary, [`Error::ContextFull`] when a model with
-    /// attention has no room for all of them, [`Error::Cancelled`]. The session then stands where it stood before.
+    /// attention has no room for all of them, [`Error::NoSource`] when a model with an encoder has read none,
+    /// [`Error::Cancelled`]. The session then stands where it stood before.
     pub fn forward(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.engine.check(0, tokens)?;
         self.engine.begin()?;
@@ -131,7 +150,7 @@ impl Session {
         Ok(())
     }
 
-    /// Forgets all tokens; the memory stays.
+    /// Forgets all tokens, and the source of a model with an encoder; the memory stays.
     pub fn reset(&mut self) {
         self.engine.state.reset(0);
         self.has_logits = false;
@@ -152,8 +171,9 @@ impl Session {
     /// attention, and stay small in any other.
     pub fn saved_bytes(&self) -> usize {
         let n_logits = self.logits().map_or(0, <[f32]>::len);
-        let (blocks, config) = (&self.engine.state.blocks, self.engine.model.config());
-        saved::len(blocks, config, self.position(), n_logits).expect("what is in memory can be counted")
+        let (state, config) = (&self.engine.state, self.engine.model.config());
+        saved::len(&state.blocks, config, self.position(), n_logits, state.sources().first().copied())
+            .expect("what is in memory can be counted")
     }
 
     /// Writes the session's state to `out`, [`Session::saved_bytes`] long. A session of the same model that restores it, on
@@ -170,6 +190,7 @@ impl Session {
             model: saved::fingerprint(self.engine.model.file()),
             position: self.position() as u64,
             n_logits: logits.len() as u64,
+            source: self.engine.state.sources().first().map(|len| *len as u64),
         };
         saved::write(head, blocks, self.engine.model.config(), logits, out);
     }
@@ -180,8 +201,8 @@ impl Session {
     /// [`Error::SavedState`] for bytes that are damaged or of another model, [`Error::ContextFull`] when the session's context
     /// is too small for them. The session then stands where it stood.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let head = saved::check(bytes)?;
         let model = self.engine.model.clone();
+        let head = saved::check(bytes, model.config().has_encoder())?;
         if head.model != saved::fingerprint(model.file()) {
             return Err(Error::SavedState("it is of another model"));
         }
@@ -189,19 +210,29 @@ impl Session {
         if let Some(ctx) = self.engine.ctx.filter(|ctx| position > *ctx) {
             return Err(Error::ContextFull { position: 0, tokens: position, ctx });
         }
+        let source = head.source.map(|source| usize::try_from(source).unwrap_or(usize::MAX));
+        if let (Some(ctx), Some(source)) =
+            (self.engine.ctx, source.filter(|source| self.engine.ctx < Some(*source)))
+        {
+            return Err(Error::ContextFull { position: 0, tokens: source, ctx });
+        }
         let n_logits = if head.n_logits == 0 { 0 } else { model.config().vocab_size };
         let state = &mut self.engine.state;
-        let expected = saved::len(&state.blocks, model.config(), position, n_logits);
+        let expected = saved::len(&state.blocks, model.config(), position, n_logits, source);
         // Nobody has fed more, and positions must not wrap.
         let fits = position <= isize::MAX as usize / 2
+            && (source != Some(0) || position == 0)
             && expected == Some(bytes.len())
             && head.n_logits == n_logits as u64;
         if !fits || head.cell != saved::cell(&state.blocks) {
             return Err(Error::SavedState("its numbers contradict each other"));
         }
         state.positions[0] = position;
+        if let (Some(encoder), Some(source)) = (&mut state.encoder, source) {
+            encoder.lens[0] = source;
+        }
         let logits = &mut self.engine.ws.logits[..n_logits];
-        saved::read(bytes, &mut state.blocks, model.config(), position, logits);
+        saved::read(bytes, &mut state.blocks, model.config(), position, source, logits);
         self.has_logits = n_logits > 0;
         Ok(())
     }

@@ -68,22 +68,18 @@ impl Plan {
         let (mut b, mut q, mut kv, mut gate, mut gx, mut scratch) = (0, 0, 0, 0, 0, 0);
         let mut angles = Vec::new();
         for block in &config.blocks {
-            match block {
-                BlockConfig::Transformer(t) => {
-                    let q_width = t.n_heads.checked_mul(t.head_dim)?;
-                    (b, q) = (q_width.max(t.d_ff).max(b), q_width.max(q));
-                    kv = kv.max(t.n_kv_heads.checked_mul(t.head_dim)?);
-                    gate = gate.max(t.d_ff);
-                    scratch = scratch.max(attention_scratch(t, capacity)?);
-                    if matches!(config.position, Position::Rope { .. }) && !angles.contains(&t.head_dim) {
-                        angles.push(t.head_dim);
-                    }
-                }
-                recurrent => {
-                    let hidden = recurrent.recurrent()?.hidden;
-                    let gates = gates(recurrent);
-                    (b, gx) = (b.max(hidden), gx.max(gates * hidden));
-                }
+            if let Some(cell) = block.recurrent() {
+                (b, gx) = (b.max(cell.hidden), gx.max(gates(block) * cell.hidden));
+            }
+        }
+        for t in transformers(config) {
+            let q_width = t.n_heads.checked_mul(t.head_dim)?;
+            (b, q) = (q_width.max(t.d_ff).max(b), q_width.max(q));
+            kv = kv.max(t.n_kv_heads.checked_mul(t.head_dim)?);
+            gate = gate.max(t.d_ff);
+            scratch = scratch.max(attention_scratch(t, capacity)?);
+            if matches!(config.position, Position::Rope { .. }) && !angles.contains(&t.head_dim) {
+                angles.push(t.head_dim);
             }
         }
         let mut plan = Plan {
@@ -143,6 +139,15 @@ impl Parts {
     }
 }
 
+/// Every block that attends, those of an encoder last.
+fn transformers(config: &ModelConfig) -> impl Iterator<Item = &TransformerConfig> {
+    let blocks = config.blocks.iter().filter_map(|block| match block {
+        BlockConfig::Transformer(t) => Some(t),
+        _ => None,
+    });
+    blocks.chain(&config.encoder)
+}
+
 /// Floats that a thread needs for attention: a band of queries, and what the kernel takes.
 fn attention_scratch(t: &TransformerConfig, capacity: usize) -> Option<usize> {
     let group = t.n_heads / t.n_kv_heads;
@@ -174,12 +179,20 @@ fn gates(block: &BlockConfig) -> usize {
     }
 }
 
-/// What a Transformer block remembers of every sequence: keys and values (see [`crate::kernels::HeadCache`] for the order within
-/// a head), and what a token shift looks back at.
+/// What a Transformer block remembers of every sequence.
 #[derive(Debug)]
 pub(crate) struct Cache<C> {
     /// Input of each part at the last token, in a block with token shift.
     pub(crate) last: [Buffer<f32>; 2], // attention, feed-forward: [slots, d_model], or empty
+    /// Of the tokens so far.
+    pub(crate) own: KeyValues<C>,
+    /// Of the source, in a block with cross-attention.
+    pub(crate) cross: Option<KeyValues<C>>,
+}
+
+/// Keys and values of some tokens of every sequence; [`crate::kernels::HeadCache`] has the order within a head.
+#[derive(Debug)]
+pub(crate) struct KeyValues<C> {
     pub(crate) k: Buffer<[C; LANES]>, // [n_kv_heads][slots][capacity / 8][head_dim]
     pub(crate) v: Buffer<[C; LANES]>, // [n_kv_heads][slots][ceil(head_dim / 8)][capacity]
     pub(crate) slots: usize,
@@ -194,10 +207,18 @@ impl<C: CacheCell> Cache<C> {
         capacity: usize,
         memory: &mut Memory,
     ) -> Option<Self> {
-        let panels = t.head_dim.div_ceil(LANES);
         let last = [slots, if t.token_shift { d_model } else { 0 }];
-        Some(Cache {
-            last: [memory.zeros(&last)?, memory.zeros(&last)?],
+        let mut key_values = || KeyValues::new(t, slots, capacity, memory);
+        let own = key_values()?;
+        let cross = if t.cross_attention { Some(key_values()?) } else { None };
+        Some(Cache { last: [memory.zeros(&last)?, memory.zeros(&last)?], own, cross })
+    }
+}
+
+impl<C: CacheCell> KeyValues<C> {
+    fn new(t: &TransformerConfig, slots: usize, capacity: usize, memory: &mut Memory) -> Option<Self> {
+        let panels = t.head_dim.div_ceil(LANES);
+        Some(KeyValues {
             k: memory.zeros(&[t.n_kv_heads, slots, capacity / LANES, t.head_dim])?,
             v: memory.zeros(&[t.n_kv_heads, slots, panels, capacity])?,
             slots,
@@ -230,6 +251,20 @@ pub(crate) enum BlockState {
 }
 
 impl BlockState {
+    /// Of a Transformer block, `width` channels wide.
+    fn attending(
+        t: &TransformerConfig,
+        width: usize,
+        slots: usize,
+        plan: &Plan,
+        memory: &mut Memory,
+    ) -> Option<BlockState> {
+        Some(match plan.wide_cache {
+            true => BlockState::CacheF32(Cache::new(t, width, slots, plan.capacity, memory)?),
+            false => BlockState::CacheF16(Cache::new(t, width, slots, plan.capacity, memory)?),
+        })
+    }
+
     /// The floats that every step overwrites, `[slots, width]` each.
     pub(crate) fn carried(&mut self) -> [&mut [f32]; 2] {
         match self {
@@ -241,12 +276,40 @@ impl BlockState {
     }
 }
 
+/// Where an encoder works, on one source at a time, and what is known of every sequence's source.
+#[derive(Debug)]
+pub(crate) struct EncoderState {
+    /// Tokens of each sequence's source; 0 before it is encoded.
+    pub(crate) lens: Buffer<usize>, // [slots]
+    /// What flows from block to block.
+    pub(crate) x: Buffer<f32>, // [capacity, d_model]
+    /// Keys and values of the block at work, with room for any of them.
+    pub(crate) cache: BlockState,
+}
+
+impl EncoderState {
+    fn new(config: &ModelConfig, plan: &Plan, memory: &mut Memory) -> Option<EncoderState> {
+        let mut largest = config.encoder.first()?.clone();
+        for t in &config.encoder {
+            largest.n_kv_heads = largest.n_kv_heads.max(t.n_kv_heads);
+            largest.head_dim = largest.head_dim.max(t.head_dim);
+        }
+        Some(EncoderState {
+            lens: memory.zeros(&[plan.slots])?,
+            x: memory.zeros(&[plan.capacity, config.d_model])?,
+            cache: BlockState::attending(&largest, config.d_model, 1, plan, memory)?,
+        })
+    }
+}
+
 /// What a model remembers of the tokens of every sequence so far.
 #[derive(Debug)]
 pub(crate) struct State {
     /// Tokens of each sequence.
     pub(crate) positions: Buffer<usize>, // [slots]
     pub(crate) blocks: Vec<BlockState>,
+    /// In a model with an encoder.
+    pub(crate) encoder: Option<EncoderState>,
     /// Positions and carried floats before the current call.
     before: (Buffer<usize>, Buffer<f32>),
 }
@@ -262,18 +325,22 @@ impl State {
                 BlockConfig::Lstm(_) => {
                     BlockState::Lstm { h: memory.zeros(&shape)?, c: memory.zeros(&shape)? }
                 }
-                BlockConfig::Transformer(t) if plan.wide_cache => {
-                    BlockState::CacheF32(Cache::new(t, width, slots, plan.capacity, memory)?)
-                }
-                BlockConfig::Transformer(t) => {
-                    BlockState::CacheF16(Cache::new(t, width, slots, plan.capacity, memory)?)
-                }
+                BlockConfig::Transformer(t) => BlockState::attending(t, width, slots, plan, memory)?,
             });
             floats += carried(block, width);
             width = block.output_width(width);
         }
         let before = (memory.zeros(&[slots])?, memory.zeros(&[slots, floats])?);
-        Some(State { positions: memory.zeros(&[slots])?, blocks, before })
+        let encoder = match config.has_encoder() {
+            true => Some(EncoderState::new(config, plan, memory)?),
+            false => None,
+        };
+        Some(State { positions: memory.zeros(&[slots])?, blocks, encoder, before })
+    }
+
+    /// Tokens of each sequence's source, of those that have one; none in a model without an encoder.
+    pub(crate) fn sources(&self) -> &[usize] {
+        self.encoder.as_ref().map_or(&[], |encoder| &encoder.lens)
     }
 
     /// Keeps what [`State::undo`] goes back to. Caches need no copy: no position is read before it is written again.
@@ -298,10 +365,13 @@ impl State {
         }
     }
 
-    /// Forgets a sequence. Caches keep their bytes, which no position reads before it is written again.
+    /// Forgets a sequence and its source. Caches keep their bytes, which no position reads before it is written again.
     pub(crate) fn reset(&mut self, slot: usize) {
         let slots = self.positions.len();
         self.positions[slot] = 0;
+        if let Some(encoder) = &mut self.encoder {
+            encoder.lens[slot] = 0;
+        }
         for state in self.blocks.iter_mut().flat_map(BlockState::carried) {
             let hidden = state.len() / slots;
             state[slot * hidden..(slot + 1) * hidden].fill(0.0);

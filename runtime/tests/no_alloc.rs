@@ -7,6 +7,7 @@ mod common;
 
 use siskin::{Batch, Session, SessionOptions};
 use siskin_format::DType;
+use siskin_format::config::Position;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -76,7 +77,9 @@ fn steps(name: &str, run: impl FnOnce()) {
 /// One test function, so that no other test allocates meanwhile.
 #[test]
 fn a_step_allocates_nothing() {
-    for (name, config) in common::models() {
+    let seq2seq = ("seq2seq", common::seq2seq(Position::Learned));
+    for (name, config) in common::models().into_iter().chain([seq2seq]) {
+        let source: &[u32] = if config.has_encoder() { &[4; 90] } else { &[] };
         for dtype in DType::ALL {
             let model = common::model(&config, dtype, 1);
             for threads in [1, 2] {
@@ -85,12 +88,18 @@ fn a_step_allocates_nothing() {
                 let told = model.session_bytes(&options).unwrap();
                 let mut session = made(&name, told, || Session::new(model.clone(), &options).unwrap());
                 steps(&name, || {
+                    if !source.is_empty() {
+                        session.encode(source).unwrap();
+                    }
                     session.forward(&[1, 2, 3, 4, 5, 6, 7]).unwrap();
                     for token in 0..40 {
                         session.forward(&[token]).unwrap();
                     }
                     session.forward_each(&[9; 20], |_, _| ()).unwrap();
                     session.reset();
+                    if !source.is_empty() {
+                        session.encode(&source[..1]).unwrap();
+                    }
                     session.forward(&[0]).unwrap();
                 });
                 // In the caller's memory, a session takes only what does not depend on its size.
@@ -100,11 +109,20 @@ fn a_step_allocates_nothing() {
                 let told = model.batch_bytes(5, &options).unwrap();
                 let mut batch = made(&name, told, || Batch::new(model.clone(), 5, &options).unwrap());
                 steps(&name, || {
+                    let mut encode = |slot| {
+                        if !source.is_empty() {
+                            batch.encode(slot, source).unwrap();
+                        }
+                    };
+                    (0..5).for_each(&mut encode);
                     batch.forward(&[(3, &[1; 50]), (0, &[2; 7]), (4, &[3])]).unwrap();
                     for token in 0..20 {
                         batch.forward(&[(0, &[token]), (3, &[5]), (4, &[6]), (1, &[token, 7])]).unwrap();
                     }
                     batch.reset(3).unwrap();
+                    if !source.is_empty() {
+                        batch.encode(3, source).unwrap();
+                    }
                     batch.forward(&[(2, &[8; 90]), (3, &[9; 90])]).unwrap();
                 });
             }

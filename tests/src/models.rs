@@ -83,6 +83,7 @@ fn base(vocab_size: usize, d_model: usize, blocks: Vec<BlockConfig>) -> ModelCon
         context: 64,
         position: Position::None,
         blocks,
+        encoder: Vec::new(),
         final_norm: Norm::None,
         norm_eps: 1e-5,
         norm_weight: true,
@@ -128,6 +129,7 @@ pub fn gpt() -> ModelConfig {
         ffn_bias: true,
         qk_norm: false,
         token_shift: false,
+        cross_attention: false,
     });
     ModelConfig {
         position: Position::Learned,
@@ -153,6 +155,7 @@ pub fn llama() -> ModelConfig {
         ffn_bias: false,
         qk_norm: false,
         token_shift: false,
+        cross_attention: false,
     });
     ModelConfig {
         position: Position::Rope { theta: 10_000.0 },
@@ -161,6 +164,26 @@ pub fn llama() -> ModelConfig {
         head_bias: false,
         ..base(61, 40, vec![block; 2])
     }
+}
+
+/// An encoder-decoder in the form of Vaswani et al. 2017, pre-norm: learned positions, layer norm, GELU, biases, tied head.
+pub fn seq2seq() -> ModelConfig {
+    attending_to_a_source(gpt(), 1)
+}
+
+/// `config` as the decoder of an encoder of `n` of its Transformer blocks.
+///
+/// # Panics
+/// When its first block is of another kind.
+pub fn attending_to_a_source(mut config: ModelConfig, n: usize) -> ModelConfig {
+    let BlockConfig::Transformer(t) = config.blocks[0].clone() else { panic!("a Transformer") };
+    config.encoder = vec![TransformerConfig { token_shift: false, ..t }; n];
+    for block in &mut config.blocks {
+        if let BlockConfig::Transformer(t) = block {
+            t.cross_attention = true;
+        }
+    }
+    config
 }
 
 /// One model per family, none of whose widths is a multiple of a panel or a group.
@@ -182,7 +205,7 @@ mod tests {
 
     #[test]
     fn families_are_valid() {
-        for (name, config) in families() {
+        for (name, config) in families().into_iter().chain([("seq2seq", seq2seq())]) {
             config.validate().unwrap_or_else(|e| panic!("{name}: {e}"));
         }
     }

@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 const GENERATED: usize = 256;
 const PROMPT: [u32; 11] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 58];
+/// What an encoder reads before: more than goes through it at a time.
+const SOURCE: [u32; 25] =
+    [2, 7, 18, 28, 18, 28, 45, 9, 0, 45, 23, 53, 60, 2, 8, 7, 47, 13, 52, 6, 6, 24, 9, 7, 57];
 
 /// One model per family, and one per option that computes otherwise.
 fn cases() -> Vec<(&'static str, ModelConfig)> {
@@ -26,6 +29,7 @@ fn cases() -> Vec<(&'static str, ModelConfig)> {
     let find = |name: &str| cases.iter().find(|(n, _)| *n == name).expect("a family").1.clone();
     let (mut gpt, mut llama, mut shifting, mut mixed) =
         (find("gpt"), find("llama"), find("llama"), find("lstm"));
+    let mut turned = models::attending_to_a_source(find("llama"), 2);
 
     gpt.position = Position::Sinusoidal;
     gpt.head_bias = true;
@@ -46,6 +50,11 @@ fn cases() -> Vec<(&'static str, ModelConfig)> {
         ("mixed", mixed),
         ("token-shift", shifting),
     ]);
+    each_transformer(&mut turned, |i, t| (t.qk_norm, t.token_shift) = (true, i == 1));
+    turned.encoder[1].head_dim = 6;
+    let mut seq2seq = models::seq2seq();
+    seq2seq.context = PROMPT.len() + GENERATED;
+    cases.extend([("seq2seq", seq2seq), ("seq2seq-options", turned)]);
     cases
 }
 
@@ -74,6 +83,9 @@ fn hash(model: &Arc<Model>, isa: Isa, threads: usize, piece: usize) -> String {
         assert!(logits.iter().all(|x| x.is_finite()));
         logits.iter().for_each(|x| sha.update(x.to_bits().to_le_bytes()));
     };
+    if model.config().has_encoder() {
+        session.encode(&SOURCE).unwrap();
+    }
     let mut position = 0;
     for piece in PROMPT.chunks(piece) {
         session

@@ -70,6 +70,7 @@ fn large(vocab: &Vocab, position: Position) -> Vec<u8> {
         ffn_bias: false,
         qk_norm: false,
         token_shift: false,
+        cross_attention: false,
     });
     let small = match &block {
         BlockConfig::Transformer(t) => {

@@ -11,7 +11,7 @@ use siskin_format::schema::Role;
 use siskin_format::{DType, File, OpenOptions, Vocab};
 use siskin_tests::models;
 use siskin_trainer::export::Trained;
-use siskin_trainer::model::{Batch, Model};
+use siskin_trainer::model::{Batch, Model, Source};
 use siskin_trainer::params::ParamStore;
 use siskin_trainer::tape::Tape;
 use siskin_trainer::tokenizer::placeholder;
@@ -19,6 +19,8 @@ use siskin_trainer::verify::Measured;
 
 /// Tokens that every model is fed.
 const LEN: usize = 24;
+/// Tokens of the source that models with an encoder read before, and with the padding that the trainer puts behind it.
+const SOURCE: [usize; 2] = [17, 20];
 
 /// A named change to a model.
 type Change<C> = (&'static str, fn(&mut C));
@@ -47,6 +49,13 @@ fn tokens(config: &ModelConfig) -> Vec<u32> {
     (0..LEN).map(|_| rng.below(config.vocab_size) as u32).collect()
 }
 
+/// A source with its padding, or nothing for a model without an encoder.
+fn source(config: &ModelConfig) -> Vec<u32> {
+    let mut rng = models::Rng::new(11);
+    let len = if config.has_encoder() { SOURCE[1] } else { 0 };
+    (0..len).map(|_| rng.below(config.vocab_size) as u32).collect()
+}
+
 /// The trainer's logits after every token.
 fn trained(config: &ModelConfig, store: &ParamStore<f32>, ids: &[u32]) -> Vec<f32> {
     trained_as(config, store, ids, false)
@@ -56,7 +65,12 @@ fn trained(config: &ModelConfig, store: &ParamStore<f32>, ids: &[u32]) -> Vec<f3
 fn trained_as(config: &ModelConfig, store: &ParamStore<f32>, ids: &[u32], quantizes: bool) -> Vec<f32> {
     let mut model = Model::<f32>::new(config).unwrap();
     model.fake_quantize(quantizes);
-    let batch = Batch { tokens: ids, targets: &[], batch: 1, len: ids.len() };
+    let (source, lens) = (source(config), [SOURCE[0] as u32]);
+    let source = match config.has_encoder() {
+        true => Source { tokens: &source, lens: &lens, len: SOURCE[1] },
+        false => Source::NONE,
+    };
+    let batch = Batch { tokens: ids, targets: &[], batch: 1, len: ids.len(), source };
     model.logits(&mut Tape::new(), store, batch, &mut model.new_state(1))
 }
 
@@ -65,7 +79,9 @@ fn run(config: &ModelConfig, store: &ParamStore<f32>, dtype: DType, ids: &[u32])
     let weights = store.folded(f64::from(config.norm_eps));
     let vocab = vocab(config);
     let trained = Trained { config, vocab: &vocab, weights: &weights };
-    Measured::from_bytes(trained.to_bytes(dtype).unwrap()).unwrap().logits(ids).unwrap()
+    let source = source(config);
+    let model = Measured::from_bytes(trained.to_bytes(dtype).unwrap()).unwrap();
+    model.logits(source.get(..SOURCE[0]).unwrap_or_default(), ids).unwrap()
 }
 
 fn max_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -109,6 +125,7 @@ fn attention() -> TransformerConfig {
         ffn_bias: true,
         qk_norm: false,
         token_shift: false,
+        cross_attention: false,
     }
 }
 
@@ -182,6 +199,7 @@ fn zoo() -> Vec<(String, ModelConfig)> {
         change(&mut m);
         zoo.push((format!("transformer, {name}"), m));
     }
+    zoo.extend(encoder_decoders());
     let mixed = vec![
         BlockConfig::Lstm(cell(24)),
         BlockConfig::Transformer(TransformerConfig { n_heads: 2, n_kv_heads: 1, ..attention() }),
@@ -189,6 +207,39 @@ fn zoo() -> Vec<(String, ModelConfig)> {
     ];
     zoo.push(("mixed stack".into(), ModelConfig { tied_head: true, ..of_blocks(mixed) }));
     zoo
+}
+
+/// Encoder-decoders with the options that encoder and cross-attention have.
+fn encoder_decoders() -> Vec<(String, ModelConfig)> {
+    let blocks: &[Change<TransformerConfig>] = &[
+        ("plain", |_| ()),
+        ("no residual", |t| t.residual = false),
+        ("no biases", |t| (t.qkv_bias, t.out_bias, t.ffn_bias) = (false, false, false)),
+        ("qk-norm", |t| t.qk_norm = true),
+        ("token shift", |t| t.token_shift = true),
+        ("no norm, all kv heads", |t| (t.norm, t.n_kv_heads) = (Norm::None, 4)),
+    ];
+    let mut all = Vec::new();
+    for (name, change) in blocks {
+        let mut t = attention();
+        change(&mut t);
+        let decoder = of_blocks(vec![BlockConfig::Transformer(t); 2]);
+        all.push((format!("seq2seq, {name}"), models::attending_to_a_source(decoder, 2)));
+    }
+    let models: &[Change<ModelConfig>] = &[
+        ("rope", |m| m.position = Position::Rope { theta: 10_000.0 }),
+        ("sinusoidal", |m| m.position = Position::Sinusoidal),
+        ("own head", |m| (m.tied_head, m.final_norm) = (false, Norm::Layer)),
+        ("beside an lstm", |m| m.blocks.insert(1, BlockConfig::Lstm(cell(40)))),
+        ("heads of two widths", |m| m.encoder[0].head_dim = 6),
+    ];
+    for (name, change) in models {
+        let decoder = of_blocks(vec![BlockConfig::Transformer(attention()); 2]);
+        let mut m = models::attending_to_a_source(decoder, 1);
+        change(&mut m);
+        all.push((format!("seq2seq, {name}"), m));
+    }
+    all
 }
 
 #[test]
@@ -259,7 +310,10 @@ fn a_mapped_file_gives_what_its_bytes_give() {
     let dir = siskin_tests::temp_dir();
     let path = dir.path().join("mixed.siskin");
     trained.write(&path, DType::Q8).unwrap();
-    assert_eq!(Measured::open(&path).unwrap().logits(&ids).unwrap(), run(&config, &store, DType::Q8, &ids));
+    assert_eq!(
+        Measured::open(&path).unwrap().logits(&[], &ids).unwrap(),
+        run(&config, &store, DType::Q8, &ids)
+    );
     File::open(&path, &OpenOptions::default()).unwrap().verify().unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), trained.to_bytes(DType::Q8).unwrap());
 }

@@ -11,7 +11,7 @@ use siskin_format::config::{
 };
 use siskin_tests::models;
 use siskin_trainer::float::Float;
-use siskin_trainer::model::{Batch, Model, Noise};
+use siskin_trainer::model::{Batch, Model, Noise, Source};
 use siskin_trainer::optim::clip::ClipConfig;
 use siskin_trainer::optim::{OptimConfig, OptimName, Optimizer, ParamInfo};
 use siskin_trainer::parallel::{DataParallel, Division};
@@ -164,7 +164,13 @@ impl Golden {
         let lr = T::from_f64(run["lr"].as_f64().unwrap());
         for step in 0..self.steps {
             let (tokens, targets) = (self.window(step, 0), self.window(step, 1));
-            let batch = Batch { tokens: &tokens, targets: &targets, batch: self.batch, len: self.len };
+            let batch = Batch {
+                tokens: &tokens,
+                targets: &targets,
+                batch: self.batch,
+                len: self.len,
+                source: Source::NONE,
+            };
             let loss = runner.step(&model, &mut store, batch, Noise::NONE).mean();
             let gradient = runner.gradient();
             let norm = gradient.iter().map(|g| g.to_f64().powi(2)).sum::<f64>().sqrt();
@@ -218,6 +224,7 @@ fn model_config(json: &Value) -> ModelConfig {
             other => panic!("position {other}"),
         },
         blocks: json["blocks"].as_array().unwrap().iter().map(block_config).collect(),
+        encoder: Vec::new(),
         final_norm: norm(json, "final_norm"),
         norm_eps: number(json, "norm_eps"),
         norm_weight: flag(json, "norm_weight"),
@@ -255,6 +262,7 @@ fn block_config(json: &Value) -> BlockConfig {
             ffn_bias: flag(json, "ffn_bias"),
             qk_norm: flag(json, "qk_norm"),
             token_shift: json["token_shift"] == true,
+            cross_attention: false,
         }),
         other => panic!("block {other}"),
     }

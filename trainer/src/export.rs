@@ -9,6 +9,7 @@ use siskin_format::{DType, ModelConfig, TensorSpec, Vocab, schema};
 
 use crate::data::Tokens;
 use crate::error::{Error, Result};
+use crate::tokenizer::Marks;
 use crate::verify::Measured;
 
 /// Most held-out tokens that an export measures: enough for three digits, and seconds instead of minutes.
@@ -82,17 +83,17 @@ impl<'a> Trained<'a> {
                 DType::F32 => Measured::open(draft.path())?,
                 _ => Measured::from_bytes(self.to_bytes(DType::F32)?)?,
             };
-            receipt.held_out = Some(HeldOut {
-                name: name.to_string(),
-                tokens: ids.len() as u64 - 1,
-                float_loss: float.loss(&ids, threads)?,
-                file_loss: file.loss(&ids, threads)?,
-            });
+            let ((float_loss, tokens), (file_loss, _)) =
+                (float.loss(&ids, threads)?, file.loss(&ids, threads)?);
+            receipt.held_out = Some(HeldOut { name: name.to_string(), tokens, float_loss, file_loss });
         }
-        let prompts = [
-            vec![0],
-            ids.into_iter().take(GOLDEN_PROMPT.min(self.config.context as u64 / 2) as usize).collect(),
-        ];
+        let mut begin = ids.into_iter().take(GOLDEN_PROMPT.min(self.config.context as u64 / 2) as usize);
+        let mark = Marks::of(self.config.vocab_size).begin;
+        let second = match self.config.has_encoder() {
+            true => begin.take_while(|id| *id != mark).collect(), // a source
+            false => begin.by_ref().collect(),
+        };
+        let prompts = [vec![0], second];
         let steps = GOLDEN_TOKENS.min(self.config.context as u64 / 2).max(1);
         for prompt in prompts.iter().filter(|p: &&Vec<u32>| !p.is_empty()) {
             receipt.golden.push(file.golden(prompt, steps)?);

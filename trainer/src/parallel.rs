@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::model::{Batch, CarriedState, Gradients, Model, Noise, Observed};
+use crate::model::{Batch, CarriedState, Gradients, Model, Noise, Observed, Source};
 use crate::ops::simd::add_into;
 use crate::params::ParamStore;
 use crate::tape::Tape;
@@ -330,20 +330,36 @@ fn cut(batch: Batch<'_>, first: usize, windows: usize) -> Batch<'_> {
         targets: &batch.targets[range],
         batch: windows,
         len: batch.len,
+        source: match batch.source {
+            Source { lens: [], .. } => Source::NONE,
+            Source { tokens, lens, len } => Source {
+                tokens: &tokens[first * len..(first + windows) * len],
+                lens: &lens[first..first + windows],
+                len,
+            },
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tests::{filled, gru_config, tiny_gpt, tokens};
+    use crate::model::tests::{filled, gru_config, tiny_gpt, tiny_seq2seq, tokens};
+
+    fn source_of<'a>(config: &siskin_format::ModelConfig, ids: &'a [u32]) -> Source<'a> {
+        match config.has_encoder() {
+            true => Source { tokens: &ids[..20], lens: &[4, 1, 3, 4, 2], len: 4 },
+            false => Source::NONE,
+        }
+    }
 
     fn train(threads: usize, division: Division, config: &siskin_format::ModelConfig) -> Vec<f32> {
         let model = Model::new(config).unwrap();
         let mut store: ParamStore<f32> = filled(config, 3).cast();
         let mut runner = DataParallel::new(&model, 5, division, threads).unwrap();
         let ids = tokens(5 * 6, config.vocab_size, 4);
-        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6 };
+        let source = source_of(config, &ids);
+        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6, source };
         for step in 0..4 {
             let noise = Noise { dropout: 0.1, seed: 9, step, part: 0 };
             runner.step(&model, &mut store, batch, noise);
@@ -355,7 +371,7 @@ mod tests {
 
     #[test]
     fn weights_do_not_depend_on_the_number_of_threads() {
-        for config in [tiny_gpt(), gru_config()] {
+        for config in [tiny_gpt(), gru_config(), tiny_seq2seq(true)] {
             let division = Division { shards: 3, windows: 1 };
             let one = train(1, division, &config);
             assert_eq!(one, train(2, division, &config));
@@ -366,11 +382,17 @@ mod tests {
 
     #[test]
     fn the_division_changes_rounding_only() {
-        let config = tiny_gpt();
-        let model = Model::new(&config).unwrap();
-        let mut store = filled(&config, 3);
+        for config in [tiny_gpt(), tiny_seq2seq(false)] {
+            check_division(&config);
+        }
+    }
+
+    fn check_division(config: &siskin_format::ModelConfig) {
+        let model = Model::new(config).unwrap();
+        let mut store = filled(config, 3);
         let ids = tokens(5 * 6, config.vocab_size, 4);
-        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6 };
+        let source = source_of(config, &ids);
+        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6, source };
         let mut results = Vec::new();
         for (shards, windows) in [(1, 5), (2, 2), (5, 1), (4, 9)] {
             let division = Division { shards, windows };
@@ -403,7 +425,7 @@ mod tests {
         let model = Model::new(&config).unwrap();
         let mut store: ParamStore<f32> = ParamStore::new(&config);
         let ids = tokens(windows * len, config.vocab_size, 4);
-        let batch = Batch { tokens: &ids, targets: &ids, batch: windows, len };
+        let batch = Batch { tokens: &ids, targets: &ids, batch: windows, len, source: Source::NONE };
         let division = Division { shards: 4, ..Division::for_batch(windows, len, false) };
         let all_logits = windows * len * config.vocab_size * size_of::<f32>();
         let gradients = division.shards * store.values.len() * size_of::<f32>();
@@ -424,7 +446,7 @@ mod tests {
         let model = Model::new(&config).unwrap();
         let mut store: ParamStore<f32> = filled(&config, 3).cast();
         let ids = tokens(5 * 6, config.vocab_size, 4);
-        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6 };
+        let batch = Batch { tokens: &ids, targets: &ids, batch: 5, len: 6, source: Source::NONE };
         let mut runner = DataParallel::new(&model, 5, Division { shards: 2, windows: 2 }, 1).unwrap();
         runner.step(&model, &mut store, batch, Noise::NONE);
         let bytes = runner.bytes();

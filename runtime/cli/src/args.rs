@@ -232,7 +232,7 @@ pub struct VerifyArgs {
 /// A text to measure.
 #[derive(Args, Debug)]
 pub struct TextArgs {
-    /// The text; `-` is standard input
+    /// The text; `-` is standard input. For a model with an encoder, lines of source, tab and target
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
 }

@@ -32,6 +32,17 @@ pub fn model_of(file: File, path: &Path) -> Result<Arc<Model>, Failure> {
     Ok(Arc::new(model.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?))
 }
 
+/// Refuses a model that turns a source into a text: `why` not, and the `command` that is meant for it.
+pub fn refuse_encoder(model: &Model, path: &Path, why: &str, command: &str) -> Result<(), Failure> {
+    if !model.config().has_encoder() {
+        return Ok(());
+    }
+    let name = path.display();
+    Err(Failure::Failed(format!(
+        "{name} has an encoder, which reads a source first, but {why}: use siskin {command}"
+    )))
+}
+
 /// A session, if the machine has the memory for it.
 pub fn session(model: &Arc<Model>, file: &ModelArgs, args: &SessionArgs) -> Result<Session, Failure> {
     if args.ctx.is_some() && !model.config().is_bounded() {

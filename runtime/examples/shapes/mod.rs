@@ -33,6 +33,7 @@ pub fn config([d_model, n_layers, n_heads, n_kv_heads, d_ff, vocab_size]: [usize
         ffn_bias: false,
         qk_norm: false,
         token_shift: false,
+        cross_attention: false,
     });
     ModelConfig {
         vocab_size,
@@ -40,6 +41,7 @@ pub fn config([d_model, n_layers, n_heads, n_kv_heads, d_ff, vocab_size]: [usize
         context: 1024,
         position: Position::Rope { theta: 10_000.0 },
         blocks: vec![block; n_layers],
+        encoder: Vec::new(),
         final_norm: Norm::Rms,
         norm_eps: 1e-5,
         norm_weight: true,

@@ -274,6 +274,8 @@ typedef int (*siskin_text_fn)(const char *text, size_t length, void *user);
  * Why the text ended is stored in `*stop`, unless that is NULL.
  * A session goes on from what it holds. In a new one (or after a reset) the prompt is the beginning of a text: the model's
  * begin token is put before it, and an empty prompt lets the model begin by itself.
+ * A model with an encoder reads the prompt as the source of a new text, and forgets the text before; an empty prompt goes on with that, and
+ * in a new session it is SISKIN_INVALID_ARGUMENT. The session is as new when such a call is cancelled between source and text.
  * SISKIN_BAD_TEXT and SISKIN_CONTEXT_FULL when the prompt is not accepted, and the session stands as before. SISKIN_CANCELLED and
  * SISKIN_NO_CANDIDATE may also come later: the session then stands after what `fn` was told, and siskin_session_next() would go on.
  * Since 0.1. */
@@ -341,7 +343,8 @@ SISKIN_API siskin_status siskin_detokenize(const siskin_model *model, const uint
 SISKIN_API siskin_status siskin_token_text(const siskin_model *model, uint32_t token, const char **bytes, size_t *length);
 
 /* Feeds tokens: the text goes on after them. A text that is under way ends, and its last token is fed before them; what was held back of it
- * is dropped. Penalties count the tokens. No tokens, or one that does not exist: SISKIN_INVALID_ARGUMENT. SISKIN_CONTEXT_FULL,
+ * is dropped. Penalties count the tokens. The first tokens that a model with an encoder is fed after siskin_session_new() or
+ * siskin_session_reset() are the source, later ones belong to the text. No tokens, or one that does not exist: SISKIN_INVALID_ARGUMENT. SISKIN_CONTEXT_FULL,
  * SISKIN_CANCELLED: the session stands as before. Since 0.1. */
 SISKIN_API siskin_status siskin_session_feed(siskin_session *session, const uint32_t *tokens, size_t n_tokens);
 

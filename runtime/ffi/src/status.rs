@@ -83,6 +83,7 @@ fn status(error: &Error) -> Status {
         Error::Format(error) => format_status(error),
         Error::Tensor { .. } => BAD_FILE,
         Error::Context { .. } | Error::Token { .. } | Error::NoTokens => INVALID_ARGUMENT,
+        Error::NoSource | Error::NoEncoder => INVALID_ARGUMENT,
         Error::ContextFull { .. } => CONTEXT_FULL,
         Error::SavedState(_) => BAD_STATE,
         Error::Cancelled => CANCELLED,

@@ -5,7 +5,7 @@ use crate::guard::guard;
 use crate::options::Piece;
 use crate::session::{Inner, SessionHandle, with_session};
 use crate::status::{Failed, NO_MEMORY, Outcome, Status};
-use siskin::{CancelFlag, Error, Stop, prompt_tokens};
+use siskin::{CancelFlag, Error, Stop};
 use std::ffi::{c_char, c_int, c_void};
 
 /// `siskin_text_fn`
@@ -46,7 +46,8 @@ pub(crate) fn cancellable<T>(result: Result<T, Error>, cancel: &CancelFlag) -> R
     Ok(result?)
 }
 
-/// Feeds a prompt: the beginning of a text in a new session, the next words in any other.
+/// Feeds a prompt: the beginning of a text in a new session, the next words in any other; in a model with an encoder always the
+/// source of a new text.
 fn start(inner: &mut Inner, cancel: &CancelFlag, prompt: &[u8], max_tokens: usize) -> Outcome {
     if cancel.is_cancelled() {
         return cancellable(Err(Error::Cancelled), cancel);
@@ -54,16 +55,21 @@ fn start(inner: &mut Inner, cancel: &CancelFlag, prompt: &[u8], max_tokens: usiz
     let generator = &mut inner.generator;
     let tokenizer = generator.tokenizer();
     // A prompt of gigabytes need not be tokenized to know that it does not fit: no token has more bytes, no character more than 4.
-    if let Some(left) = generator.session().remaining().filter(|left| prompt.len() > *left) {
+    let session = generator.session();
+    let is_source = session.model().config().has_encoder();
+    let room = if is_source { session.context() } else { session.remaining() };
+    if let Some(left) = room.filter(|left| prompt.len() > *left) {
         let fewest = prompt.len() / tokenizer.longest_token().max(4);
         if fewest > left {
-            let session = generator.session();
-            let (position, ctx) = (session.position(), session.context().unwrap_or(0));
+            let ctx = session.context().unwrap_or(0);
+            let position = ctx - left;
             return Err(Error::ContextFull { position, tokens: fewest, ctx }.into());
         }
     }
-    let is_new = generator.session().position() == 0;
-    let tokens = if is_new { prompt_tokens(tokenizer, prompt)? } else { tokenizer.encode(prompt)? };
+    let tokens = match session.position() {
+        0 => session.model().prompt_tokens(tokenizer, prompt)?,
+        _ => tokenizer.encode(prompt)?,
+    };
     cancellable(generator.start(&tokens, max_tokens), cancel)
 }
 

@@ -5,7 +5,7 @@ use crate::guard::guard;
 use crate::model::{ModelHandle, model};
 use crate::options::{PROMPT, flags};
 use crate::status::{Failed, Status};
-use siskin::{Tokenizer, prompt_tokens};
+use siskin::Tokenizer;
 use std::ffi::c_char;
 
 /// The tokens of a text.
@@ -24,14 +24,14 @@ pub unsafe extern "C" fn siskin_tokenize(
 ) -> Status {
     guard(|| {
         // SAFETY: the caller's promise.
-        let (tokenizer, n) =
-            unsafe { (&self::model(model)?.tokenizer, out(n_tokens, "the place for the number of tokens")?) };
+        let (inner, n) =
+            unsafe { (self::model(model)?, out(n_tokens, "the place for the number of tokens")?) };
         self::flags(flags, PROMPT)?;
         // SAFETY: the caller's promise.
         let text = unsafe { self::text(text, length, "the text") }?;
         let found = match flags & PROMPT {
-            0 => tokenizer.encode(text)?,
-            _ => prompt_tokens(tokenizer, text)?,
+            0 => inner.tokenizer.encode(text)?,
+            _ => inner.model.prompt_tokens(&inner.tokenizer, text)?,
         };
         // SAFETY: the caller's array has room for `capacity`.
         unsafe { fill(&found, tokens, capacity, n) }

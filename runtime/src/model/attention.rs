@@ -1,4 +1,5 @@
-//! Causal multi-head self-attention (Vaswani et al. 2017) over a cache, with shared heads of keys and values (Ainslie et al. 2023).
+//! Multi-head attention (Vaswani et al. 2017) over a cache, with shared heads of keys and values (Ainslie et al. 2023): causal,
+//! or to the whole of a source, as in an encoder and in the cross-attention of a decoder.
 
 use super::rope;
 use crate::error::Error;
@@ -7,7 +8,7 @@ use crate::kernels::{Blocks, CacheCell, Grid, HeadCache, Kernels, Strip, TILE};
 use crate::linear::{Linear, Vector, elements, forward_all};
 use crate::pass::{Cx, Segment, keep};
 use crate::profile::Stage;
-use crate::state::{Cache, Workspace};
+use crate::state::{KeyValues, Workspace};
 use siskin_format::config::TransformerConfig;
 use siskin_format::{File, ModelConfig};
 use std::ops::Range;
@@ -28,16 +29,35 @@ pub(crate) struct Attention {
     eps: f32,
 }
 
+/// What a token sees.
+#[derive(Clone, Copy)]
+enum Reach<'a> {
+    /// The positions up to its own.
+    Causal,
+    /// All positions of its source, as many as stand here for its slot.
+    Source(&'a [usize]),
+}
+
+impl Reach<'_> {
+    /// Positions that the segment's row number `row` sees.
+    fn seen(self, segment: &Segment, row: usize) -> usize {
+        match self {
+            Reach::Causal => segment.position + row + 1,
+            Reach::Source(lens) => lens[segment.slot],
+        }
+    }
+}
+
 impl Attention {
-    /// Loads that of block `index`; `rope` says which angles turn its queries and keys.
+    /// Loads the tensors whose names begin with `scope`, such as `blocks.0.attn.`; `rope` says which angles turn queries and keys.
     pub(crate) fn load(
         file: &File,
         config: &ModelConfig,
-        index: usize,
+        scope: &str,
         t: &TransformerConfig,
         rope: Option<usize>,
     ) -> Result<Self, Error> {
-        let name = |part: &str| format!("blocks.{index}.attn.{part}");
+        let name = |part: &str| format!("{scope}{part}");
         let linear = |weight: &str, bias: &str| {
             Linear::load(file, &name(weight), t.qkv_bias.then_some(&name(bias)).map(String::as_str))
         };
@@ -63,7 +83,7 @@ impl Attention {
         &self,
         cx: &mut Cx,
         ws: &mut Workspace,
-        cache: &mut Cache<C>,
+        cache: &mut KeyValues<C>,
         width: usize,
         narrow: bool,
     ) {
@@ -97,7 +117,35 @@ impl Attention {
             return;
         }
         cx.stage(Stage::Attention);
-        self.attend(cx, ws, cache);
+        self.attend(cx, ws, cache, Reach::Causal);
+    }
+
+    /// The keys and values of the tokens whose normed input is in `ws.a`, into the `cache`.
+    pub(crate) fn take_in<C: CacheCell>(&self, cx: &mut Cx, ws: &mut Workspace, cache: &mut KeyValues<C>) {
+        let kv = cx.tokens * self.n_kv_heads * self.head_dim;
+        let (k, v) = (&mut ws.k[..kv], &mut ws.v[..kv]);
+        cx.stage(Stage::Qkv);
+        forward_all(cx, [&self.wk, &self.wv], &ws.a.input(), [&mut *k, &mut *v]);
+        cx.stage(Stage::Rope);
+        self.remember(cx, k, v, self.rope.map_or(&[][..], |i| &ws.angles[i]), cache);
+    }
+
+    /// The tokens whose normed input is in `ws.a`, into `ws.b`; each attends to the whole source of its sequence, in the `cache`,
+    /// `lens` tokens for each slot.
+    pub(crate) fn attend_to_source<C: CacheCell>(
+        &self,
+        cx: &mut Cx,
+        ws: &mut Workspace,
+        cache: &KeyValues<C>,
+        lens: &[usize],
+    ) {
+        cx.stage(Stage::Qkv);
+        self.wq.forward(cx, &ws.a.input(), &mut ws.q[..cx.tokens * self.n_heads * self.head_dim]);
+        if cx.is_cancelled() {
+            return;
+        }
+        cx.stage(Stage::Attention);
+        self.attend(cx, ws, cache, Reach::Source(lens));
     }
 
     /// Norms and turns keys, and writes keys and values to the cache.
@@ -107,17 +155,21 @@ impl Attention {
         k: &[f32],
         v: &[f32],
         angles: &[f32],
-        cache: &mut Cache<C>,
+        cache: &mut KeyValues<C>,
     ) {
         let (kernels, segments, slots) = (cx.kernels, &*cx.segments, cache.slots);
         let remember = C::remember(kernels);
         let (head_dim, kv_width) = (self.head_dim, self.n_kv_heads * self.head_dim);
         let k_norm = elements(&self.k_norm, cx.weights);
         let (capacity, k_unit, v_unit) = (cache.capacity, cache.k_unit(head_dim), cache.v_unit(head_dim));
-        let out = (Blocks::new(&mut cache.k, k_unit), Blocks::new(&mut cache.v, v_unit));
+        let n = self.n_kv_heads * slots;
+        let out = (
+            Blocks::new(&mut cache.k[..n * k_unit], k_unit),
+            Blocks::new(&mut cache.v[..n * v_unit], v_unit),
+        );
         // By measurement, a channel costs like 24 bytes of weights.
         let cost = (cx.tokens * head_dim * 24).div_ceil(slots);
-        cx.team.run(self.n_kv_heads * slots, cost, out, |work, (k_cache, v_cache)| {
+        cx.team.run(n, cost, out, |work, (k_cache, v_cache)| {
             let (key, copy) = work.scratch[..2 * head_dim].split_at_mut(head_dim);
             for (i, item) in work.items.enumerate() {
                 let (head, slot) = (item / slots, item % slots);
@@ -147,9 +199,9 @@ impl Attention {
         }
     }
 
-    /// `softmax(q K^T / sqrt(head_dim)) V` of every token and head; a token sees the positions up to its own. A thread takes the
+    /// `softmax(q K^T / sqrt(head_dim)) V` of every token and head, over what is in `reach` of the token. A thread takes the
     /// heads that share keys and values, for a band of consecutive tokens.
-    fn attend<C: CacheCell>(&self, cx: &mut Cx, ws: &mut Workspace, cache: &Cache<C>) {
+    fn attend<C: CacheCell>(&self, cx: &mut Cx, ws: &mut Workspace, cache: &KeyValues<C>, reach: Reach) {
         let Workspace { q, b, angles, bands, owners, .. } = ws;
         let (head_dim, group) = (self.head_dim, self.n_heads / self.n_kv_heads);
         let (unit, q_width) = (group * head_dim, self.n_heads * head_dim);
@@ -158,7 +210,9 @@ impl Attention {
         let q_norm = elements(&self.q_norm, cx.weights);
         let (kernels, attend, segments) = (cx.kernels, C::attend(cx.kernels), &*cx.segments);
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let seen = cut(segments, TILE.div_ceil(group), bands, owners);
+        // Each row of a band sees one position more than the row before, so that those of a source go one by one.
+        let height = if matches!(reach, Reach::Causal) { TILE.div_ceil(group) } else { 1 };
+        let seen = cut(segments, height, reach, bands, owners);
         let out = Grid::new(Strip::new(b.floats(cx.tokens, q_width), cx.tokens, q_width), bands, unit);
         // By measurement, a channel costs like 3 bytes of weights and a position like 30.
         let cost = (seen * group * (3 * head_dim + 30)).div_ceil(bands.len().max(1));
@@ -180,7 +234,7 @@ impl Attention {
                     v: &cache.v[at * v_unit..(at + 1) * v_unit],
                     capacity: cache.capacity,
                 };
-                let n = segment.position + rows.start - segment.start + 1;
+                let n = reach.seen(segment, rows.start - segment.start);
                 attend(queries, head_dim, head_cache, n, scale, rest, &mut out.get(item));
             }
         });
@@ -197,19 +251,21 @@ fn row_of(angles: &[f32], row: usize, head_dim: usize) -> &[f32] {
 fn cut(
     segments: &[Segment],
     height: usize,
+    reach: Reach,
     bands: &mut Buffer<Range<usize>>,
     owners: &mut Buffer<usize>,
 ) -> usize {
     bands.clear();
     owners.clear();
     let mut seen = 0;
-    for (owner, segment) in segments.iter().enumerate() {
+    for (owner, segment) in segments.iter().enumerate().filter(|(_, segment)| segment.len > 0) {
         let end = segment.start + segment.len;
         for start in segment.rows().step_by(height) {
             bands.push(start..(start + height).min(end));
             owners.push(owner);
         }
-        seen += segment.len * (2 * segment.position + segment.len + 1) / 2;
+        // The mean of the first and the last row's.
+        seen += segment.len * (reach.seen(segment, 0) + reach.seen(segment, segment.len - 1)) / 2;
     }
     seen
 }

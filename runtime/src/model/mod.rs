@@ -1,6 +1,7 @@
 //! A model: an open file, and where in it each block finds its weights.
 
 mod attention;
+mod encoder;
 mod gru;
 mod lstm;
 mod norm;
@@ -11,17 +12,20 @@ mod token_shift;
 mod transformer;
 
 use crate::error::Error;
+use crate::generate::prompt_tokens;
 use crate::linear::{Linear, Vector};
 use crate::pass::{Cx, keep};
 use crate::profile::Stage;
 use crate::session::SessionOptions;
 use crate::state::{BlockState, Plan, State, Weights, Workspace};
+use crate::tokenizer::{Tokenizer, TokenizerError};
+use encoder::Encoder;
 use gru::Gru;
 use lstm::Lstm;
 use norm::Norm;
 use rnn::Rnn;
 use rope::{Rope, Sinusoidal};
-use siskin_format::config::Position;
+use siskin_format::config::{Position, TransformerConfig};
 use siskin_format::memory::{self, NoMemory};
 use siskin_format::{BlockConfig, DType, File, ModelConfig, OpenOptions};
 use std::path::Path;
@@ -53,6 +57,7 @@ pub struct Model {
     positions: Positions,
     ropes: Vec<Rope>, // one per head width
     blocks: Vec<Block>,
+    encoder: Option<Encoder>,
     final_norm: Norm,
     head: Linear, // [vocab_size, width]
     weights: Weights,
@@ -97,6 +102,10 @@ impl Model {
             blocks.push(Block::load(&file, config, index, block, width, &mut ropes)?);
             width = block.output_width(width);
         }
+        let encoder = match config.has_encoder() {
+            true => Some(Encoder::load(&file, config, &mut ropes)?),
+            false => None,
+        };
         let head_bias = Vector::load_if(&file, "head.bias", config.head_bias)?;
         let head = match config.tied_head {
             true => embed.with_bias(head_bias),
@@ -107,7 +116,7 @@ impl Model {
             quantized: file.tensors().iter().any(|info| info.dtype.is_quantized()),
             all_f32: file.tensors().iter().all(|info| info.dtype == DType::F32),
         };
-        Ok(Model { embed, positions, ropes, blocks, final_norm, head, weights, file })
+        Ok(Model { embed, positions, ropes, blocks, encoder, final_norm, head, weights, file })
     }
 
     /// What the model is.
@@ -118,6 +127,29 @@ impl Model {
     /// The file: tokenizer, receipt, tensors.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The token that a target begins with, in a model with an encoder: the vocabulary's begin token; else its end token; else
+    /// the first.
+    pub fn target_start(&self) -> u32 {
+        let special = self.file.vocab().special();
+        special.bos.or(special.eos).unwrap_or(0)
+    }
+
+    /// The tokens that this model is given for the prompt `text`: the text's own in a model with an encoder, whose source it is,
+    /// else as [`prompt_tokens`](crate::prompt_tokens) says.
+    ///
+    /// # Errors
+    /// Text that the vocabulary cannot express.
+    pub fn prompt_tokens(
+        &self,
+        tokenizer: &Tokenizer,
+        text: impl AsRef<[u8]>,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        match self.config().has_encoder() {
+            true => tokenizer.encode(text),
+            false => prompt_tokens(tokenizer, text),
+        }
     }
 
     /// Bytes that a session with these options allocates, besides the stacks of its threads.
@@ -157,28 +189,20 @@ impl Model {
     pub(crate) fn forward(&self, cx: &mut Cx, ws: &mut Workspace, state: &mut State, tokens: &[u32]) {
         cx.stage(Stage::Embedding);
         self.embed(cx, ws, tokens);
-        if !self.ropes.is_empty() {
-            cx.stage(Stage::Angles);
-        }
-        for (rope, angles) in self.ropes.iter().zip(&mut ws.angles) {
-            for segment in cx.segments.iter() {
-                let angles = &mut angles[segment.start * rope.head_dim..];
-                for (t, angles) in angles.chunks_exact_mut(rope.head_dim).take(segment.len).enumerate() {
-                    rope.angles(segment.position + t, angles);
-                }
-            }
-        }
+        self.turn(cx, ws);
         let last = self.blocks.len() - 1;
-        for (i, (block, state)) in self.blocks.iter().zip(&mut state.blocks).enumerate() {
+        let State { blocks: states, encoder, .. } = state;
+        let sources = encoder.as_ref().map_or(&[][..], |encoder| &encoder.lens);
+        for (i, (block, state)) in self.blocks.iter().zip(states).enumerate() {
             match (block, state) {
                 (Block::Rnn(rnn), BlockState::Hidden(h)) => rnn.forward(cx, ws, h),
                 (Block::Gru(gru), BlockState::Hidden(h)) => gru.forward(cx, ws, h),
                 (Block::Lstm(lstm), BlockState::Lstm { h, c }) => lstm.forward(cx, ws, h, c),
                 (Block::Transformer(block), BlockState::CacheF32(cache)) => {
-                    block.forward(cx, ws, cache, i == last);
+                    block.forward(cx, ws, cache, sources, i == last);
                 }
                 (Block::Transformer(block), BlockState::CacheF16(cache)) => {
-                    block.forward(cx, ws, cache, i == last);
+                    block.forward(cx, ws, cache, sources, i == last);
                 }
                 _ => unreachable!("states are made from the config that the blocks were made from"),
             }
@@ -192,6 +216,21 @@ impl Model {
             cx.narrow();
         }
         cx.end();
+    }
+
+    /// The angles of the tokens' positions, `ws.angles`.
+    fn turn(&self, cx: &mut Cx, ws: &mut Workspace) {
+        if !self.ropes.is_empty() {
+            cx.stage(Stage::Angles);
+        }
+        for (rope, angles) in self.ropes.iter().zip(&mut ws.angles) {
+            for segment in cx.segments.iter() {
+                let angles = &mut angles[segment.start * rope.head_dim..];
+                for (t, angles) in angles.chunks_exact_mut(rope.head_dim).take(segment.len).enumerate() {
+                    rope.angles(segment.position + t, angles);
+                }
+            }
+        }
     }
 
     /// Token embedding and position: `ws.x` `[tokens, d_model]`.
@@ -250,15 +289,22 @@ impl Block {
             BlockConfig::Gru(gru) => Block::Gru(Gru::load(file, config, index, gru, width)?),
             BlockConfig::Lstm(lstm) => Block::Lstm(Lstm::load(file, config, index, lstm, width)?),
             BlockConfig::Transformer(t) => {
-                let rope = match config.position {
-                    Position::Rope { theta } => {
-                        Some(rope_index(ropes, t.head_dim, theta).map_err(out_of_memory)?)
-                    }
-                    _ => None,
-                };
-                Block::Transformer(Box::new(Transformer::load(file, config, index, t, width, rope)?))
+                let (rope, scope) = (block_rope(config, t, ropes)?, format!("blocks.{index}."));
+                Block::Transformer(Box::new(Transformer::load(file, config, &scope, t, width, rope)?))
             }
         })
+    }
+}
+
+/// Which angles turn the queries and keys of a block, if any do.
+fn block_rope(
+    config: &ModelConfig,
+    t: &TransformerConfig,
+    ropes: &mut Vec<Rope>,
+) -> Result<Option<usize>, Error> {
+    match config.position {
+        Position::Rope { theta } => rope_index(ropes, t.head_dim, theta).map(Some).map_err(out_of_memory),
+        _ => Ok(None),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Pre-norm Transformer block (Vaswani et al. 2017; Radford et al. 2019):
-//! `x += W_o attention(norm1(x))`, then `x += ffn(norm2(x))`. With token shift, each part reads its norm's output mixed with that
+//! `x += W_o attention(norm1(x))`, then `x += ffn(norm2(x))`, and in between, with cross-attention,
+//! `x += W_o attention(norm_cross(x), source)`. With token shift, each part reads its norm's output mixed with that
 //! of the token before.
 
 use super::attention::Attention;
+use super::norm::Norm;
 use super::token_shift::PartInput;
 use crate::activations::quantize_columns;
 use crate::error::Error;
@@ -11,7 +13,7 @@ use crate::kernels::{CacheCell, Columns, Function, Strip};
 use crate::linear::Linear;
 use crate::pass::{Cx, keep};
 use crate::profile::Stage;
-use crate::state::{Cache, Workspace};
+use crate::state::{Cache, KeyValues, Workspace};
 use siskin_format::config::{Ffn, TransformerConfig};
 use siskin_format::{File, ModelConfig};
 
@@ -21,6 +23,7 @@ pub(crate) struct Transformer {
     input1: PartInput,
     attention: Attention,
     wo: Linear, // [d_model, n_heads * head_dim]
+    cross: Option<Cross>,
     input2: PartInput,
     w_gate: Option<Linear>, // [d_ff, d_model]
     w_up: Linear,           // [d_ff, d_model]
@@ -31,25 +34,42 @@ pub(crate) struct Transformer {
     d_ff: usize,
 }
 
+/// Attention to what the encoder made of the source.
+#[derive(Clone, Debug)]
+pub(crate) struct Cross {
+    norm: Norm,
+    pub(crate) attention: Attention,
+    wo: Linear, // [d_model, n_heads * head_dim]
+}
+
 impl Transformer {
-    /// Loads block `index`, `d_model` channels wide; `rope` says which angles turn its queries and keys.
+    /// Loads the block whose tensors' names begin with `scope`, such as `blocks.0.`, `d_model` channels wide; `rope` says which
+    /// angles turn its queries and keys.
     pub(crate) fn load(
         file: &File,
         config: &ModelConfig,
-        index: usize,
+        scope: &str,
         t: &TransformerConfig,
         d_model: usize,
         rope: Option<usize>,
     ) -> Result<Self, Error> {
-        let name = |part: &str| format!("blocks.{index}.{part}");
+        let name = |part: &str| format!("{scope}{part}");
         let linear = |weight: &str, bias: &str, biased: bool| {
             Linear::load(file, &name(weight), biased.then_some(&name(bias)).map(String::as_str))
         };
         let gate = || linear("ffn.w_gate", "ffn.b_gate", t.ffn_bias);
+        let cross = || {
+            Ok::<_, Error>(Cross {
+                norm: Norm::load(file, config, &name("norm_cross"), t.norm)?,
+                attention: Attention::load(file, config, &name("cross."), t, None)?,
+                wo: linear("cross.wo", "cross.bo", t.out_bias)?,
+            })
+        };
         Ok(Transformer {
             input1: PartInput::load(file, config, t, &name("norm1"), &name("attn.shift"))?,
-            attention: Attention::load(file, config, index, t, rope)?,
+            attention: Attention::load(file, config, &name("attn."), t, rope)?,
             wo: linear("attn.wo", "attn.bo", t.out_bias)?,
+            cross: t.cross_attention.then(cross).transpose()?,
             input2: PartInput::load(file, config, t, &name("norm2"), &name("ffn.shift"))?,
             w_gate: t.ffn.is_gated().then(gate).transpose()?,
             w_up: linear("ffn.w_up", "ffn.b_up", t.ffn_bias)?,
@@ -66,25 +86,36 @@ impl Transformer {
         })
     }
 
-    /// The tokens in `ws.x`, whose keys and values join the `cache`. The `last` block goes on with the wanted tokens alone.
+    /// The part that attends to the source, if the block has one.
+    pub(crate) fn cross(&self) -> Option<&Cross> {
+        self.cross.as_ref()
+    }
+
+    /// The tokens in `ws.x`, whose keys and values join the `cache`; `sources` tokens of every slot's source are in reach. The
+    /// `last` block goes on with the wanted tokens alone.
     pub(crate) fn forward<C: CacheCell>(
         &self,
         cx: &mut Cx,
         ws: &mut Workspace,
         cache: &mut Cache<C>,
+        sources: &[usize],
         last: bool,
     ) {
         let Cache { last: [last1, _], .. } = cache;
         self.prepare(&self.input1, cx, ws, last1);
         // A shift looks at all tokens; then they are narrowed behind it.
         let narrow = last && cx.wanted() < cx.tokens && !self.input2.shifts();
-        self.attention.forward(cx, ws, cache, self.d_model, narrow);
+        self.attention.forward(cx, ws, &mut cache.own, self.d_model, narrow);
         if cx.tokens == 0 || cx.is_cancelled() {
             return;
         }
-        let width = cx.tokens * self.d_model;
-        cx.stage(Stage::AttentionOut);
-        self.wo.forward_add(cx, &ws.b.input(), self.residual, &mut ws.y[..width], &mut ws.x[..width]);
+        self.project_back(cx, ws, &self.wo);
+        if let (Some(cross), Some(source)) = (&self.cross, &cache.cross) {
+            cx.stage(Stage::Norm);
+            cross.norm.rows(cx, &ws.x[..cx.tokens * self.d_model], self.d_model, &mut ws.a);
+            cross.attention.attend_to_source(cx, ws, source, sources);
+            self.project_back(cx, ws, &cross.wo);
+        }
         if cx.is_cancelled() {
             return;
         }
@@ -97,6 +128,37 @@ impl Transformer {
         if cx.tokens > 0 {
             self.ffn(cx, ws);
         }
+    }
+
+    /// The first half of an encoder's block: what the tokens in `ws.x` show to all others, into the `cache`.
+    pub(crate) fn take_in<C: CacheCell>(&self, cx: &mut Cx, ws: &mut Workspace, cache: &mut KeyValues<C>) {
+        self.prepare(&self.input1, cx, ws, &mut []);
+        self.attention.take_in(cx, ws, cache);
+    }
+
+    /// The other half: the tokens in `ws.x`, each of which sees the `len` tokens in the `cache`.
+    pub(crate) fn encode<C: CacheCell>(
+        &self,
+        cx: &mut Cx,
+        ws: &mut Workspace,
+        cache: &KeyValues<C>,
+        len: usize,
+    ) {
+        self.prepare(&self.input1, cx, ws, &mut []);
+        self.attention.attend_to_source(cx, ws, cache, &[len]);
+        if cx.is_cancelled() {
+            return;
+        }
+        self.project_back(cx, ws, &self.wo);
+        self.prepare(&self.input2, cx, ws, &mut []);
+        self.ffn(cx, ws);
+    }
+
+    /// `x = W b`, or `x += W b` in a residual block, with what attention left in `ws.b`.
+    fn project_back(&self, cx: &mut Cx, ws: &mut Workspace, wo: &Linear) {
+        let width = cx.tokens * self.d_model;
+        cx.stage(Stage::AttentionOut);
+        wo.forward_add(cx, &ws.b.input(), self.residual, &mut ws.y[..width], &mut ws.x[..width]);
     }
 
     /// What a part reads of the tokens in `ws.x`, to `ws.a`.

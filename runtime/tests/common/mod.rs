@@ -34,6 +34,7 @@ pub fn config(d_model: usize, blocks: Vec<BlockConfig>) -> ModelConfig {
         context: 320,
         position: Position::None,
         blocks,
+        encoder: Vec::new(),
         final_norm: Norm::None,
         norm_eps: 1e-5,
         norm_weight: true,
@@ -62,6 +63,7 @@ pub fn gpt_block() -> TransformerConfig {
         ffn_bias: true,
         qk_norm: false,
         token_shift: false,
+        cross_attention: false,
     }
 }
 
@@ -175,6 +177,19 @@ pub fn models() -> Vec<(&'static str, ModelConfig)> {
             ),
         ),
     ]
+}
+
+/// An encoder-decoder: a decoder of two blocks, an LSTM between them, and an encoder of two blocks of other widths.
+pub fn seq2seq(position: Position) -> ModelConfig {
+    let crossing =
+        |t: TransformerConfig| BlockConfig::Transformer(TransformerConfig { cross_attention: true, ..t });
+    let blocks = vec![
+        crossing(TransformerConfig { token_shift: true, ..gpt_block() }),
+        BlockConfig::Lstm(cell(40)),
+        crossing(TransformerConfig { qk_norm: true, ..llama_block() }),
+    ];
+    let encoder = vec![gpt_block(), TransformerConfig { head_dim: 12, ..llama_block() }];
+    ModelConfig { position, encoder, final_norm: Norm::Rms, ..config(40, blocks) }
 }
 
 /// Weights of a tensor: near 1 for norms, small for biases, of unit gain for matrices.

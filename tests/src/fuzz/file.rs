@@ -100,6 +100,13 @@ fn run(file: File) {
     let mut sampler = Sampler::new(SamplerOptions::greedy(), vocab_size).expect("greedy is always possible");
     let last = vocab_size as u32 - 1;
     let prompt = if prompt.is_empty() { &[0, last][..] } else { &prompt };
+    if session.model().config().has_encoder() {
+        assert!(matches!(session.forward(prompt), Err(siskin::Error::NoSource)));
+        if let Err(error) = session.encode(prompt) {
+            assert!(matches!(error, siskin::Error::ContextFull { .. }), "{error}");
+            session.encode(&[last]).expect("a context of at least one position");
+        }
+    }
     for tokens in [prompt, &[last]] {
         match session.forward(tokens) {
             Ok(logits) => {

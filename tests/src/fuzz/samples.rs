@@ -64,6 +64,7 @@ fn configs() -> Vec<ModelConfig> {
             ffn_bias: biases,
             qk_norm: !biases,
             token_shift: norm == Norm::Batch,
+            cross_attention: false,
         })
     };
     let base = |vocab_size, position, blocks| ModelConfig {
@@ -72,6 +73,7 @@ fn configs() -> Vec<ModelConfig> {
         context: 6,
         position,
         blocks,
+        encoder: Vec::new(),
         final_norm: Norm::None,
         norm_eps: 1e-5,
         norm_weight: true,
@@ -118,6 +120,10 @@ fn configs() -> Vec<ModelConfig> {
             ],
         ),
         ModelConfig { d_model: 1, ..base(256, Position::None, vec![rnn(Activation::Tanh, Norm::None)]) },
+        crate::models::attending_to_a_source(
+            base(7, Position::Learned, vec![transformer(Norm::Rms, Ffn::GatedSilu, true)]),
+            2,
+        ),
     ]
 }
 
@@ -275,7 +281,7 @@ mod tests {
 
     #[test]
     fn samples_are_valid_and_their_maps_cover_them() {
-        assert_eq!(samples().len(), 20);
+        assert_eq!(samples().len(), 22);
         for sample in samples() {
             File::from_bytes(sample.bytes.clone()).unwrap().verify().unwrap();
             for (section, fields) in sample.sections.iter().zip(&sample.fields) {

@@ -183,6 +183,7 @@ fn the_deepest_model_stays_within_its_memory() {
             ffn_bias: true,
             qk_norm: true,
             token_shift: true,
+            cross_attention: false,
         });
         MAX_BLOCKS
     ];

@@ -12,10 +12,16 @@ pub struct Batch {
     pub inputs: Vec<u32>, // [rows, seq_len]
     /// What it should predict: `inputs`, one position later.
     pub targets: Vec<u32>, // [rows, seq_len]
+    /// What an encoder reads before, filled up with padding; empty for models without one.
+    pub sources: Vec<u32>, // [rows, source_len]
+    /// Tokens of each source that are none of the padding.
+    pub source_lens: Vec<u32>, // [rows]
     /// Number of rows.
     pub rows: usize,
     /// Tokens per row.
     pub seq_len: usize,
+    /// Tokens per row of the sources.
+    pub source_len: usize,
     /// The rows do not continue those of the batch before: a recurrent model begins with a fresh state.
     pub reset: bool,
 }

@@ -6,7 +6,8 @@
 //! - [`Windows`]: windows of the training part in random order, for Transformers;
 //! - [`Lanes`]: contiguous streams for recurrent models, whose state is carried from batch to batch
 //!   (truncated backpropagation through time);
-//! - [`Sequential`]: every token of the validation part, once.
+//! - [`Sequential`]: every token of the validation part, once;
+//! - [`PairBatches`] and [`PairsInOrder`]: the same for pairs of source and target ([`Pairs`]).
 //!
 //! [`WindowMix`] and [`LaneMix`] draw from several texts by weight.
 //!
@@ -17,6 +18,8 @@ mod cache;
 mod encode;
 mod lanes;
 mod mixture;
+mod pair_batches;
+mod pairs;
 mod permutation;
 mod sequential;
 mod shard;
@@ -30,6 +33,8 @@ pub use cache::{Cache, Dataset, Event};
 pub use encode::stream;
 pub use lanes::Lanes;
 pub use mixture::{LaneMix, WindowMix, shares};
+pub use pair_batches::{PairBatches, PairsInOrder};
+pub use pairs::{PairData, Pairs};
 pub use sequential::Sequential;
 pub use text::{Split, Text, TextReader, TextScan};
 pub use tokens::Tokens;

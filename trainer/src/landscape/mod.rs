@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::{Batch, Model};
+use crate::model::{Batch, Model, Source};
 use crate::params::ParamStore;
 use crate::tape::Tape;
 use crate::train::feed::{BatchSize, EvalFeed};
@@ -298,7 +298,7 @@ impl<'a> Surface<'a> {
             if *reset {
                 state.reset();
             }
-            let batch = Batch { tokens, targets, batch: self.rows, len: *len };
+            let batch = Batch { tokens, targets, batch: self.rows, len: *len, source: Source::NONE };
             sum += self.model.loss(tape, store, batch, &mut state);
         }
         sum / self.counted as f64

@@ -35,6 +35,8 @@ pub struct Model<T> {
     learned_positions: Option<Matrix>, // [context, d_model]
     fixed_positions: Vec<T>,           // [context, d_model], or empty
     blocks: Vec<Block<T>>,
+    encoder: Vec<transformer::Transformer<T>>,
+    encoder_norm: Option<NormLayer>,
     final_norm: NormLayer,
     head: Head,
     time_major: bool,
@@ -61,6 +63,32 @@ pub struct Batch<'a> {
     pub batch: usize,
     /// Tokens of each.
     pub len: usize,
+    /// What an encoder reads before.
+    pub source: Source<'a>,
+}
+
+/// A source for each window of a [`Batch`], filled up to one length by padding, which nobody attends to.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// `[batch, len]`, source by source.
+    pub tokens: &'a [u32],
+    /// `[batch]`: tokens of each source that are none of the padding, at least 1.
+    pub lens: &'a [u32],
+    /// Tokens of each, with padding.
+    pub len: usize,
+}
+
+impl Source<'_> {
+    /// None, for a model without an encoder.
+    pub const NONE: Source<'static> = Source { tokens: &[], lens: &[], len: 0 };
+}
+
+/// What the encoder made of a batch's sources.
+#[derive(Clone, Copy, Debug)]
+struct Encoded<'a> {
+    encoded: Var, // [rows of the sources, d_model]
+    layout: Layout,
+    lens: &'a [u32], // [batch]
 }
 
 impl Batch<'_> {
@@ -162,6 +190,10 @@ struct Pass<'a, T> {
     layout: Layout,
     noise: Noise,
     dropouts: u64,
+    /// Lengths of the sources, while the encoder reads them.
+    encoding: Option<&'a [u32]>,
+    /// What it made of them.
+    source: Option<Encoded<'a>>,
     /// What is looked at on the way, in an observed pass.
     watches: Option<Watches>,
 }
@@ -218,8 +250,12 @@ impl<T: Float> Model<T> {
             BlockConfig::Gru(cell) => Block::Gru(gru::Gru::new(config, &layout, cell, index)),
             BlockConfig::Lstm(cell) => Block::Lstm(lstm::Lstm::new(config, &layout, cell, index)),
             BlockConfig::Transformer(t) => {
-                Block::Transformer(Box::new(transformer::Transformer::new(config, &layout, t, index)))
+                let scope = format!("blocks.{index}.");
+                Block::Transformer(Box::new(transformer::Transformer::new(config, &layout, t, &scope)))
             }
+        });
+        let encoder = config.encoder.iter().enumerate().map(|(index, t)| {
+            transformer::Transformer::new(config, &layout, t, &format!("encoder.blocks.{index}."))
         });
         Ok(Model {
             embedding,
@@ -230,6 +266,10 @@ impl<T: Float> Model<T> {
                 _ => Vec::new(),
             },
             blocks: blocks.collect(),
+            encoder: encoder.collect(),
+            encoder_norm: config
+                .has_encoder()
+                .then(|| NormLayer::new(config, &layout, config.final_norm, "encoder.final_norm")),
             final_norm: NormLayer::new(config, &layout, config.final_norm, "final_norm"),
             head: Head { weight, bias, softcap: f64::from(config.logit_softcap) },
             time_major: config.blocks.iter().any(|block| block.recurrent().is_some()),
@@ -295,8 +335,18 @@ impl<T: Float> Model<T> {
         let layout = self.rows_of(batch);
         let running = Running::Collect(grads.moments);
         let params = &store.values[..];
-        let mut pass = Pass { tape, params, running, layout, noise, dropouts: 0, watches: None };
-        let x = self.forward(&mut pass, batch.tokens, state);
+        let mut pass = Pass {
+            tape,
+            params,
+            running,
+            layout,
+            noise,
+            dropouts: 0,
+            encoding: None,
+            source: None,
+            watches: None,
+        };
+        let x = self.forward(&mut pass, batch, state);
         let flat = grads.flat;
         let loss = tape.head_loss(params, Some(flat), x, self.head, batch.targets, layout, scale);
         tape.backward(params, flat);
@@ -357,23 +407,52 @@ impl<T: Float> Model<T> {
         let running = Running::Use(&store.buffers);
         let noise = Noise::NONE;
         let params = &store.values[..];
-        let mut pass = Pass { tape, params, running, layout, noise, dropouts: 0, watches: None };
-        (self.forward(&mut pass, batch.tokens, state), layout)
+        let mut pass = Pass {
+            tape,
+            params,
+            running,
+            layout,
+            noise,
+            dropouts: 0,
+            encoding: None,
+            source: None,
+            watches: None,
+        };
+        (self.forward(&mut pass, batch, state), layout)
     }
 
     fn rows_of(&self, batch: Batch<'_>) -> Layout {
         let limited = self.config.has_attention() || self.config.position != Position::None;
-        assert!(!limited || batch.len <= self.config.context, "a window longer than the context");
+        let longest = batch.len.max(batch.source.len);
+        assert!(!limited || longest <= self.config.context, "a window longer than the context");
         Layout { batch: batch.batch, len: batch.len, time_major: self.time_major }
     }
 
     /// From tokens to what the head reads: `[rows, head_width]`.
-    fn forward(&self, pass: &mut Pass<'_, T>, tokens: &[u32], state: &mut CarriedState<T>) -> Var {
-        let mut x = self.embed(pass, tokens);
+    fn forward<'a>(&self, pass: &mut Pass<'a, T>, batch: Batch<'a>, state: &mut CarriedState<T>) -> Var {
+        self.encode(pass, batch);
+        let mut x = self.embed(pass, batch.tokens);
         for (index, state) in state.blocks.iter_mut().enumerate() {
             x = self.block(index, pass, x, state);
         }
         self.leave(pass, x)
+    }
+
+    /// Lets the encoder read the sources, if there is one: what it makes of them is then in `pass.source`. It is not looked at.
+    fn encode<'a>(&self, pass: &mut Pass<'a, T>, batch: Batch<'a>) {
+        let Some(norm) = &self.encoder_norm else { return };
+        let Source { tokens, lens, len } = batch.source;
+        assert_eq!(lens.len(), batch.batch, "a source per window of a model with an encoder");
+        let layout = Layout { batch: batch.batch, len, time_major: false };
+        let (windows, watches) = (std::mem::replace(&mut pass.layout, layout), pass.watches.take());
+        pass.encoding = Some(lens);
+        let mut x = self.embed(pass, tokens);
+        for block in &self.encoder {
+            x = block.forward(pass, x);
+        }
+        let encoded = norm.forward(pass, x);
+        (pass.layout, pass.watches, pass.encoding) = (windows, watches, None);
+        pass.source = Some(Encoded { encoded, layout, lens });
     }
 
     /// What the head reads: `[rows, head_width]`.

@@ -45,6 +45,8 @@ pub(super) enum Inside {
     Units(Var, Nonlinearity),
     /// Queries, keys and values `[rows, heads.qkv_width()]`.
     Attention(Var, Heads),
+    /// Nothing that is looked at.
+    Nothing,
 }
 
 impl<T: Float> Pass<'_, T> {
@@ -66,7 +68,7 @@ impl<T: Float> Pass<'_, T> {
             match inside {
                 Inside::Attention(qkv, heads) => self.trace_attention(qkv, heads),
                 Inside::Units(h, _) if part == "cell" => self.trace_cell(h),
-                Inside::Units(..) => {}
+                Inside::Units(..) | Inside::Nothing => {}
             }
             return;
         }
@@ -84,6 +86,7 @@ impl<T: Float> Pass<'_, T> {
             Inside::Attention(qkv, heads) => {
                 record.entropy = entropy(self.tape.value(qkv), heads, self.layout);
             }
+            Inside::Nothing => {}
         }
         watches.part = part;
         watches.inside = record;
@@ -183,9 +186,11 @@ impl<T: Float> Model<T> {
             layout,
             noise: Noise::NONE,
             dropouts: 0,
+            encoding: None,
+            source: None,
             watches: Some(Watches::default()),
         };
-        let x = self.forward(&mut pass, batch.tokens, &mut state.clone());
+        let x = self.forward(&mut pass, batch, &mut state.clone());
         let watches = pass.watches.take().unwrap_or_default();
         let scale = T::from_f64(1.0 / batch.counted().max(1) as f64);
         tape.head_loss(params, Some(&mut gradient), x, self.head, batch.targets, layout, scale);

@@ -1,10 +1,12 @@
 //! A training pass in less memory: each block keeps its input only, and is run again when the gradient reaches it (Chen et al.,
 //! "Training deep nets with sublinear memory cost", 2016).
 //!
+//! An encoder keeps all of its insides: every block of the decoder reads what it made, and adds to its gradient.
+//!
 //! The second run takes the same state, the same dropout masks and the same kernels, so that every gradient has the same bits. It costs one
 //! more forward pass, a third of the products of a step.
 
-use super::{Batch, CarriedState, CellState, Gradients, Model, Noise, Pass, Running};
+use super::{Batch, CarriedState, CellState, Encoded, Gradients, Model, Noise, Pass, Running};
 use crate::float::Float;
 use crate::params::ParamStore;
 use crate::tape::{Mark, Tape};
@@ -34,7 +36,22 @@ impl<T: Float> Model<T> {
         let (layout, params, flat) = (self.rows_of(batch), &store.values[..], grads.flat);
         let mut collected_before = vec![T::ZERO; grads.moments.len()];
         let running = Running::Collect(grads.moments);
-        let mut pass = Pass { tape, params, running, layout, noise, dropouts: 0, watches: None };
+        let mut pass = Pass {
+            tape,
+            params,
+            running,
+            layout,
+            noise,
+            dropouts: 0,
+            encoding: None,
+            source: None,
+            watches: None,
+        };
+        self.encode(&mut pass, batch);
+        // With the lifetime of the batch instead of that of the pass.
+        let lens = batch.source.lens;
+        let source =
+            pass.source.map(|source| Encoded { encoded: source.encoded, layout: source.layout, lens });
         let mut x = self.embed(&mut pass, batch.tokens);
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (index, state) in state.blocks.iter_mut().enumerate() {
@@ -51,7 +68,17 @@ impl<T: Float> Model<T> {
             let gradient = tape.pop_gradient(x);
             let running = Running::Collect(&mut collected_before);
             let dropouts = before.dropouts;
-            let mut pass = Pass { tape, params, running, layout, noise, dropouts, watches: None };
+            let mut pass = Pass {
+                tape,
+                params,
+                running,
+                layout,
+                noise,
+                dropouts,
+                encoding: None,
+                source,
+                watches: None,
+            };
             let y = self.block(index, &mut pass, before.input, &mut before.state);
             tape.accumulate(y, gradient);
             tape.backward_to(before.mark, params, flat);
@@ -66,7 +93,8 @@ impl<T: Float> Model<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tests::{filled, gru_config, tiny_gpt, tokens};
+    use crate::model::Source;
+    use crate::model::tests::{filled, gru_config, tiny_gpt, tiny_seq2seq, tokens};
     use siskin_format::ModelConfig;
 
     /// Loss, gradients, sums for running statistics and carried state of two steps; bytes of the tape.
@@ -77,7 +105,11 @@ mod tests {
         let (mut tape, mut bits) = (Tape::new(), Vec::new());
         for step in 0..2 {
             let ids = tokens(2 * len, config.vocab_size, step);
-            let batch = Batch { tokens: &ids, targets: &ids, batch: 2, len };
+            let source = match config.has_encoder() {
+                true => Source { tokens: &ids, lens: &[len as u32, 1], len },
+                false => Source::NONE,
+            };
+            let batch = Batch { tokens: &ids, targets: &ids, batch: 2, len, source };
             let (mut flat, mut moments) = (vec![0.0; store.values.len()], vec![0.0; store.buffers.len()]);
             let grads = Gradients { flat: &mut flat, moments: &mut moments };
             let noise = Noise { dropout: 0.2, seed: 7, step, part: 0 };
@@ -90,7 +122,7 @@ mod tests {
 
     #[test]
     fn gradients_have_the_same_bits() {
-        for config in [tiny_gpt(), gru_config()] {
+        for config in [tiny_gpt(), gru_config(), tiny_seq2seq(true)] {
             assert_eq!(train(&config, true, 6).0, train(&config, false, 6).0);
         }
     }

@@ -28,6 +28,7 @@ fn model(d_model: usize, blocks: Vec<BlockConfig>) -> ModelConfig {
         context: 6,
         position: Position::None,
         blocks,
+        encoder: Vec::new(),
         final_norm: Norm::None,
         norm_eps: 1e-3,
         norm_weight: true,
@@ -56,6 +57,7 @@ fn gpt_block() -> TransformerConfig {
         ffn_bias: true,
         qk_norm: false,
         token_shift: false,
+        cross_attention: false,
     }
 }
 
@@ -94,6 +96,25 @@ fn tiny_llama() -> ModelConfig {
     }
 }
 
+/// An encoder-decoder of both forms' blocks.
+pub(crate) fn tiny_seq2seq(qk_norm: bool) -> ModelConfig {
+    let crossing = |t: TransformerConfig| {
+        BlockConfig::Transformer(TransformerConfig { cross_attention: true, qk_norm, ..t })
+    };
+    let mut config = tiny_llama();
+    config.blocks = vec![crossing(gpt_block()), crossing(llama_block())];
+    config.encoder = vec![TransformerConfig { qk_norm, ..gpt_block() }, llama_block()];
+    for t in config.encoder.iter_mut() {
+        t.head_dim = 4;
+    }
+    for block in &mut config.blocks {
+        if let BlockConfig::Transformer(t) = block {
+            t.head_dim = 2;
+        }
+    }
+    config
+}
+
 /// Two GRU layers with batch norm.
 pub(crate) fn gru_config() -> ModelConfig {
     let first = RecurrentConfig { norm: Norm::Batch, ..cell(5) };
@@ -118,7 +139,13 @@ fn check_with(config: &ModelConfig, noise: Noise) {
     state.values_mut().for_each(|s| *s = rng.uniform() - 0.5);
     let mut targets = tokens(10, config.vocab_size, 4);
     targets[3] = IGNORE;
-    let batch = Batch { tokens: &tokens(10, config.vocab_size, 3), targets: &targets, batch: 2, len: 5 };
+    let sources = tokens(8, config.vocab_size, 5);
+    let source = match config.has_encoder() {
+        true => Source { tokens: &sources, lens: &[4, 2], len: 4 },
+        false => Source::NONE,
+    };
+    let batch =
+        Batch { tokens: &tokens(10, config.vocab_size, 3), targets: &targets, batch: 2, len: 5, source };
     let options = Options { noise, ..Options::default() };
     for row in check_model(&model, &store, batch, &state, &options) {
         assert!(row.ok, "{row}\nin {config:?}");
@@ -191,6 +218,30 @@ fn transformer_option_gradients() {
 }
 
 #[test]
+fn encoder_decoder_gradients() {
+    check(tiny_seq2seq(false));
+    check(ModelConfig { position: Position::Learned, tied_head: true, ..tiny_seq2seq(true) });
+    let mut mixed = tiny_seq2seq(false);
+    mixed.blocks.insert(1, BlockConfig::Lstm(cell(5)));
+    check_with(&mixed, Noise { dropout: 0.2, seed: 3, step: 0, part: 0 });
+}
+
+#[test]
+fn padding_of_a_source_changes_nothing() {
+    let config = tiny_seq2seq(true);
+    let (model, store) = (Model::new(&config).unwrap(), filled(&config, 1));
+    let (ids, targets) = (tokens(10, 7, 3), tokens(10, 7, 4));
+    let run = |sources: &[u32], len: usize| {
+        let source = Source { tokens: sources, lens: &[3, 2], len };
+        let batch = Batch { tokens: &ids, targets: &targets, batch: 2, len: 5, source };
+        model.loss(&mut Tape::new(), &store, batch, &mut model.new_state(2))
+    };
+    let loss = run(&[1, 2, 3, 4, 5, 6], 3);
+    assert!((run(&[1, 2, 3, 0, 0, 4, 5, 1, 2, 6], 5) - loss).abs() < 1e-12);
+    assert!((run(&[1, 2, 4, 4, 5, 6], 3) - loss).abs() > 1e-3);
+}
+
+#[test]
 fn token_shift_gradients() {
     let block = TransformerConfig { token_shift: true, ..llama_block() };
     check(ModelConfig { blocks: vec![BlockConfig::Transformer(block); 2], ..tiny_llama() });
@@ -220,7 +271,7 @@ fn a_planted_fault_is_found_and_named() {
     let model = Model::new(&config).unwrap();
     let store = filled(&config, 1);
     let ids = tokens(10, config.vocab_size, 3);
-    let batch = Batch { tokens: &ids, targets: &ids, batch: 2, len: 5 };
+    let batch = Batch { tokens: &ids, targets: &ids, batch: 2, len: 5, source: Source::NONE };
     let fault = Fault { tensor: "blocks.1.attn.wk".into(), factor: 1.01 };
     let options = Options { samples: Some(5), fault: Some(fault), ..Options::default() };
     let rows = check_model(&model, &store, batch, &model.new_state(2), &options);
@@ -236,7 +287,7 @@ fn memorises(config: ModelConfig) {
     let mut tape = Tape::new();
     let text: Vec<u32> = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 0, 2, 4].to_vec();
     let (tokens, targets) = (&text[..12], &text[1..]);
-    let batch = Batch { tokens, targets, batch: 2, len: 6 };
+    let batch = Batch { tokens, targets, batch: 2, len: 6, source: Source::NONE };
     let n = store.values.len();
     let (mut m, mut v, mut last) = (vec![0f32; n], vec![0f32; n], f64::INFINITY);
     for step in 1..=300 {
@@ -276,7 +327,7 @@ fn logits_give_the_loss_and_windows_carry_on() {
         let model = Model::new(&config).unwrap();
         let (store, mut tape) = (filled(&config, 1), Tape::new());
         let ids = tokens(2 * 6, config.vocab_size, 2);
-        let whole = Batch { tokens: &ids, targets: &ids, batch: 1, len: 12 };
+        let whole = Batch { tokens: &ids, targets: &ids, batch: 1, len: 12, source: Source::NONE };
         let logits = model.logits(&mut tape, &store, whole, &mut model.new_state(1));
         let nll: f64 = logits
             .chunks(config.vocab_size)
@@ -287,7 +338,7 @@ fn logits_give_the_loss_and_windows_carry_on() {
         let mut state = model.new_state(1);
         let parts: f64 = ids
             .chunks(6)
-            .map(|ids| Batch { tokens: ids, targets: ids, batch: 1, len: 6 })
+            .map(|ids| Batch { tokens: ids, targets: ids, batch: 1, len: 6, source: Source::NONE })
             .map(|half| model.loss(&mut tape, &store, half, &mut state))
             .sum();
         assert!((nll - parts).abs() < 1e-10);
@@ -299,7 +350,7 @@ fn folded_batch_norms_compute_the_same() {
     let config = ModelConfig { final_norm: Norm::Batch, ..gru_config() };
     let (model, mut store, mut tape) = (Model::new(&config).unwrap(), filled(&config, 1), Tape::new());
     let ids = tokens(6, config.vocab_size, 2);
-    let batch = Batch { tokens: &ids, targets: &ids, batch: 1, len: 6 };
+    let batch = Batch { tokens: &ids, targets: &ids, batch: 1, len: 6, source: Source::NONE };
     let expected = model.loss(&mut tape, &store, batch, &mut model.new_state(1));
     store.values = store.folded(f64::from(config.norm_eps));
     for b in store.layout().buffers().to_vec() {
@@ -317,7 +368,7 @@ fn a_token_does_not_see_those_after_it() {
         let (store, mut tape) = (filled(&config, 1), Tape::new());
         let mut ids = tokens(6, config.vocab_size, 2);
         let mut run = |ids: &[u32]| {
-            let batch = Batch { tokens: ids, targets: &[], batch: 1, len: 6 };
+            let batch = Batch { tokens: ids, targets: &[], batch: 1, len: 6, source: Source::NONE };
             model.logits(&mut tape, &store, batch, &mut model.new_state(1))
         };
         let before = run(&ids);
@@ -335,7 +386,7 @@ fn an_observed_pass_sees_the_gradient_that_flows() {
     let config = gru_config();
     let (model, store) = (Model::new(&config).unwrap(), filled(&config, 1));
     let (ids, targets) = ([0, 1, 2, 3, 4, 5], tokens(6, config.vocab_size, 3));
-    let batch = Batch { tokens: &ids, targets: &targets, batch: 2, len: 3 };
+    let batch = Batch { tokens: &ids, targets: &targets, batch: 2, len: 3, source: Source::NONE };
     let (mut tape, state) = (Tape::new(), model.new_state(2));
     let observed = model.observe(&mut tape, &store, batch, &state);
     let again = model.observe(&mut tape, &store, batch, &state);

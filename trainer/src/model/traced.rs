@@ -4,7 +4,7 @@
 //! pass; the gates of a cell are taken from what the tape saved for a backward pass that never comes.
 
 use super::observed::Watches;
-use super::{Batch, Model, Noise, Pass, Running};
+use super::{Batch, Model, Noise, Pass, Running, Source};
 use crate::float::Float;
 use crate::observe::attention;
 use crate::ops::Op;
@@ -88,7 +88,7 @@ impl<T: Float> Model<T> {
     pub fn trace(&self, tape: &mut Tape<T>, store: &ParamStore<T>, tokens: &[u32]) -> Trace {
         assert!(!tokens.is_empty(), "a text to look at");
         tape.reset(true);
-        let batch = Batch { tokens, targets: &[], batch: 1, len: tokens.len() };
+        let batch = Batch { tokens, targets: &[], batch: 1, len: tokens.len(), source: Source::NONE };
         let layout: Layout = self.rows_of(batch);
         let params = &store.values[..];
         let mut pass = Pass {
@@ -99,8 +99,10 @@ impl<T: Float> Model<T> {
             noise: Noise::NONE,
             dropouts: 0,
             watches: Some(Watches::tracing()),
+            encoding: None,
+            source: None,
         };
-        let x = self.forward(&mut pass, tokens, &mut self.new_state(1));
+        let x = self.forward(&mut pass, batch, &mut self.new_state(1));
         let blocks = pass.watches.take().and_then(|w| w.traces).unwrap_or_default();
         let z = tape.logits(params, x, self.head);
         let logits = tape.value(z).iter().map(|v| v.to_f64()).collect();
@@ -124,7 +126,7 @@ mod tests {
         let store = filled(config, 3);
         let ids = tokens(6, config.vocab_size, 4);
         let (mut tape, mut state) = (Tape::new(), model.new_state(1));
-        let batch = Batch { tokens: &ids, targets: &[], batch: 1, len: 6 };
+        let batch = Batch { tokens: &ids, targets: &[], batch: 1, len: 6, source: Source::NONE };
         let logits = model.logits(&mut tape, &store, batch, &mut state);
         (model.trace(&mut tape, &store, &ids), logits, ids)
     }

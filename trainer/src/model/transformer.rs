@@ -1,6 +1,7 @@
 //! Pre-norm Transformer block (Vaswani et al. 2017; Radford et al. 2019; Touvron et al. 2023).
 //!
-//! `x += Wo attention(norm1(x))`, then `x += ffn(norm2(x))`; with token shift, each part reads its norm's output mixed with that
+//! `x += Wo attention(norm1(x))`, then `x += ffn(norm2(x))`, and in between, with cross-attention,
+//! `x += Wo attention(norm_cross(x), source)`; with token shift, each part reads its norm's output mixed with that
 //! of the token before.
 
 use siskin_format::ModelConfig;
@@ -26,6 +27,7 @@ pub(super) struct Transformer<T> {
     heads: Heads,
     wo: Matrix,         // [d_model, n_heads * head_dim]
     bo: Option<Vector>, // [d_model]
+    cross: Option<Cross>,
     norm2: NormLayer,
     shift2: Option<Vector>, // [d_model]
     w_up: Matrix,           // [d_ff, d_model]; gated: [2 * d_ff, d_model], the gate first
@@ -37,6 +39,58 @@ pub(super) struct Transformer<T> {
     residual: bool,
 }
 
+/// Attention to what the encoder made of the source.
+#[derive(Clone, Debug)]
+struct Cross {
+    norm: NormLayer,
+    w_q: Matrix,          // [n_heads * head_dim, d_model]
+    b_q: Option<Vector>,  // [n_heads * head_dim]
+    w_kv: Matrix,         // [2 * n_kv_heads * head_dim, d_model of the encoder]
+    b_kv: Option<Vector>, // [2 * n_kv_heads * head_dim]
+    qk_norm: Option<QkNorm>,
+    wo: Matrix,         // [d_model, n_heads * head_dim]
+    bo: Option<Vector>, // [d_model]
+}
+
+impl Cross {
+    /// That of the block whose tensors' names begin with `scope`.
+    fn new(config: &ModelConfig, layout: &ParamLayout, t: &TransformerConfig, scope: &str) -> Self {
+        let name = |part: &str| format!("{scope}cross.{part}");
+        let (matrix, vector) =
+            (|part: &str| layout.matrix(&name(part)), |part: &str| layout.vector(&name(part)));
+        Cross {
+            norm: NormLayer::new(config, layout, t.norm, &format!("{scope}norm_cross")),
+            w_q: matrix("wq"),
+            b_q: vector("bq"),
+            w_kv: matrix("wk").stacked(matrix("wv")),
+            b_kv: stacked(vector("bk"), vector("bv")),
+            qk_norm: t.qk_norm.then(|| QkNorm {
+                q: vector("q_norm.weight"),
+                k: vector("k_norm.weight"),
+                eps: f64::from(config.norm_eps),
+            }),
+            wo: matrix("wo"),
+            bo: vector("bo"),
+        }
+    }
+
+    /// `attention(norm_cross(x), source)`, before the output projection: `[rows, n_heads * head_dim]`.
+    fn attend<T: Float>(&self, pass: &mut Pass<'_, T>, x: Var, heads: Heads) -> Var {
+        let source = pass.source.expect("a block with cross-attention runs after the encoder");
+        let normed = self.norm.forward(pass, x);
+        let mut q = pass.tape.linear(pass.params, normed, self.w_q, self.b_q);
+        let mut kv = pass.tape.linear(pass.params, source.encoded, self.w_kv, self.b_kv);
+        if let Some(QkNorm { q: wq, k: wk, eps }) = self.qk_norm {
+            let eps = T::from_f64(eps);
+            q = pass.tape.qk_norm(pass.params, q, wq, None, Heads { n_kv_heads: 0, ..heads }, eps);
+            kv = pass.tape.qk_norm(pass.params, kv, None, wk, Heads { n_heads: 0, ..heads }, eps);
+        }
+        let dropout = pass.next_dropout();
+        pass.watch_inside("cross", Inside::Nothing);
+        pass.tape.cross_attention((q, pass.layout), (kv, source.layout), heads, source.lens, dropout)
+    }
+}
+
 /// Norm of queries and keys.
 #[derive(Clone, Copy, Debug)]
 struct QkNorm {
@@ -46,13 +100,14 @@ struct QkNorm {
 }
 
 impl<T: Float> Transformer<T> {
+    /// The block whose tensors' names begin with `scope`, such as `blocks.0.`.
     pub(super) fn new(
         config: &ModelConfig,
         layout: &ParamLayout,
         t: &TransformerConfig,
-        index: usize,
+        scope: &str,
     ) -> Self {
-        let name = |part: &str| format!("blocks.{index}.{part}");
+        let name = |part: &str| format!("{scope}{part}");
         let (matrix, vector) =
             (|part: &str| layout.matrix(&name(part)), |part: &str| layout.vector(&name(part)));
         let gated = t.ffn.is_gated();
@@ -76,6 +131,7 @@ impl<T: Float> Transformer<T> {
             heads: Heads { n_heads: t.n_heads, n_kv_heads: t.n_kv_heads, head_dim: t.head_dim },
             wo: matrix("attn.wo"),
             bo: vector("attn.bo"),
+            cross: t.cross_attention.then(|| Cross::new(config, layout, t, scope)),
             norm2: NormLayer::new(config, layout, t.norm, &name("norm2")),
             shift2: vector("ffn.shift"),
             w_up: if gated { matrix("ffn.w_gate").stacked(up) } else { up },
@@ -96,7 +152,11 @@ impl<T: Float> Transformer<T> {
     /// x and the result `[rows, d_model]`.
     pub(super) fn forward(&self, pass: &mut Pass<'_, T>, x: Var) -> Var {
         let attended = self.attend(pass, x);
-        let x = pass.project_back(x, attended, self.wo, self.bo, self.residual);
+        let mut x = pass.project_back(x, attended, self.wo, self.bo, self.residual);
+        if let Some(cross) = &self.cross {
+            let attended = cross.attend(pass, x, self.heads);
+            x = pass.project_back(x, attended, cross.wo, cross.bo, self.residual);
+        }
         let hidden = self.feed_forward(pass, x);
         pass.project_back(x, hidden, self.w_down, self.b_down, self.residual)
     }
@@ -114,7 +174,10 @@ impl<T: Float> Transformer<T> {
         }
         let dropout = pass.next_dropout();
         pass.watch_inside("attn", Inside::Attention(qkv, self.heads));
-        pass.tape.attention(qkv, self.heads, pass.layout, dropout)
+        match pass.encoding {
+            Some(lens) => pass.tape.attention_to_all(qkv, self.heads, pass.layout, lens, dropout),
+            None => pass.tape.attention(qkv, self.heads, pass.layout, dropout),
+        }
     }
 
     /// `act(up(norm2(x)))`, gated or not, before the down projection: `[rows, d_ff]`.

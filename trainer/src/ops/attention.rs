@@ -1,6 +1,8 @@
-//! Causal scaled-dot-product attention with grouped heads, in blocks (Vaswani et al. 2017; Ainslie et al. 2023).
+//! Scaled-dot-product attention with grouped heads, in blocks (Vaswani et al. 2017; Ainslie et al. 2023): causal, over all of a
+//! source as in an encoder, or from one sequence to another as in a decoder's cross-attention.
 //!
-//! `P = softmax(Q Kᵀ / sqrt(head_dim))` over the positions up to the query's own, `O = P V`. As in FlashAttention
+//! `P = softmax(Q Kᵀ / sqrt(head_dim))` over the positions in reach, `O = P V`. In reach are those up to the query's own, or the first
+//! so many of the sequence: what lies behind them is padding. As in FlashAttention
 //! (Dao et al. 2022) only one block of P exists at a time: the forward pass keeps a running maximum and sum per query, and saves the
 //! log-sum-exp, from which the backward pass computes P again. With `D = Σ_channels dO O`:
 //! `dV += Pᵀ dO`, `dS = P (dO Vᵀ - D) / sqrt(head_dim)`, `dQ += dS K`, `dK += dSᵀ Q`.
@@ -24,26 +26,53 @@ struct Block {
     j: usize,
     rows: usize,
     cols: usize,
+    causal: bool,
+}
+
+/// Which keys the queries of a sequence may see.
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    /// Those up to the query's own position.
+    Causal,
+    /// The first so many.
+    First(usize),
 }
 
 impl Block {
     /// Keys of the block that query `i + r` may see.
     #[inline(always)]
     fn visible(self, r: usize) -> usize {
-        (self.i + r + 1 - self.j).min(self.cols)
+        if self.causal { (self.i + r + 1 - self.j).min(self.cols) } else { self.cols }
+    }
+
+    /// Whether no earlier block of [`Block::of_keys`] has the same keys.
+    fn is_first(self) -> bool {
+        self.i == if self.causal { self.j } else { 0 }
     }
 
     /// The blocks of queries from `i` in a sequence of `len`, keys first to last.
-    fn of_queries(i: usize, len: usize) -> impl Iterator<Item = Block> {
+    fn of_queries(i: usize, len: usize, reach: Reach) -> impl Iterator<Item = Block> {
         let rows = BLOCK.min(len - i);
-        (0..i + rows).step_by(BLOCK).map(move |j| Block { i, j, rows, cols: BLOCK.min(i + rows - j) })
+        let (keys, causal) = match reach {
+            Reach::Causal => (i + rows, true),
+            Reach::First(n) => (n, false),
+        };
+        (0..keys).step_by(BLOCK).map(move |j| Block { i, j, rows, cols: BLOCK.min(keys - j), causal })
     }
 
-    /// The blocks of keys from `j` in a sequence of `len`, queries first to last.
-    fn of_keys(j: usize, len: usize) -> impl Iterator<Item = Block> {
-        (j..len).step_by(BLOCK).map(move |i| {
+    /// The blocks of keys from `j` for a sequence of `len` queries, first to last.
+    fn of_keys(j: usize, len: usize, reach: Reach) -> impl Iterator<Item = Block> {
+        let (first, causal) = match reach {
+            Reach::Causal => (j, true),
+            Reach::First(_) => (0, false),
+        };
+        (first..len).step_by(BLOCK).map(move |i| {
             let rows = BLOCK.min(len - i);
-            Block { i, j, rows, cols: BLOCK.min(i + rows - j) }
+            let keys = match reach {
+                Reach::Causal => i + rows,
+                Reach::First(n) => n,
+            };
+            Block { i, j, rows, cols: BLOCK.min(keys - j), causal }
         })
     }
 }
@@ -116,39 +145,59 @@ kernel! {
     }
 }
 
+/// Where queries, or keys and values, lie: rows of `width` columns, those wanted from column `first` on.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    layout: Layout,
+    width: usize,
+    first: usize,
+}
+
+impl Side {
+    /// First element of what token `t` of sequence `b` has for a head, `at` columns from the first.
+    fn at(self, b: usize, t: usize, at: usize) -> usize {
+        self.layout.row(b, t) * self.width + self.first + at
+    }
+
+    /// Elements between a token's and its successor's.
+    fn stride(self) -> usize {
+        self.layout.time_stride() * self.width
+    }
+}
+
 /// Sizes and strides of one attention call.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     heads: Heads,
-    layout: Layout,
+    queries: Side,
+    keys: Side, // and values, which stand behind the keys of a row
     dropout: Option<Dropout>,
 }
 
 impl Shape {
-    /// Elements between a token's `[q | k | v]` and its successor's.
-    fn qkv_stride(self) -> usize {
-        self.layout.time_stride() * self.heads.qkv_width()
-    }
-
     /// Elements between a token's output and its successor's.
     fn out_stride(self) -> usize {
-        self.layout.time_stride() * self.heads.q_width()
+        self.queries.layout.time_stride() * self.heads.q_width()
     }
 
-    /// First elements of query, key and value of token `t` of sequence `b`, head `h`.
-    fn qkv(self, b: usize, h: usize, t: usize) -> [usize; 3] {
+    /// First element of the query of token `t` of sequence `b`, head `h`.
+    fn query(self, b: usize, h: usize, t: usize) -> usize {
+        self.queries.at(b, t, h * self.heads.head_dim)
+    }
+
+    /// First elements of key and value of token `t` of sequence `b` for the queries of head `h`.
+    fn key_value(self, b: usize, h: usize, t: usize) -> [usize; 2] {
         let Heads { n_heads, n_kv_heads, head_dim } = self.heads;
-        let row = self.layout.row(b, t) * self.heads.qkv_width();
         let kv = h / (n_heads / n_kv_heads);
-        [h, n_heads + kv, n_heads + n_kv_heads + kv].map(|part| row + part * head_dim)
+        [kv, n_kv_heads + kv].map(|part| self.keys.at(b, t, part * head_dim))
     }
 
     /// First element of the output of token `t` of sequence `b`, head `h`.
     fn out(self, b: usize, h: usize, t: usize) -> usize {
-        self.layout.row(b, t) * self.heads.q_width() + h * self.heads.head_dim
+        self.queries.layout.row(b, t) * self.heads.q_width() + h * self.heads.head_dim
     }
 
-    /// Index of sequence `b`, head `h` among all: where its log-sum-exps begin, in units of `len`.
+    /// Index of sequence `b`, head `h` among all: where its log-sum-exps begin, in units of the queries of a sequence.
     fn index(self, b: usize, h: usize) -> usize {
         b * self.heads.n_heads + h
     }
@@ -159,69 +208,146 @@ impl Shape {
 
     fn drop<T: Float>(self, p: &mut [T], block: Block, index: usize) {
         if let Some(dropout) = self.dropout {
-            let len = self.layout.len;
-            drop_block(p, block, dropout, (index * len * len) as u32, len);
+            let (queries, keys) = (self.queries.layout.len, self.keys.layout.len);
+            drop_block(p, block, dropout, (index * queries * keys) as u32, keys);
         }
     }
 }
 
-/// What the backward pass of [`Tape::attention`] needs.
+/// What the backward pass of [`Tape::attention`] and its siblings needs.
 #[derive(Debug)]
 pub(crate) struct Attention<T> {
-    x: Var, // [rows, qkv_width]
-    y: Var, // [rows, q_width]
+    q: Var,  // [rows of queries, queries.width]
+    kv: Var, // [rows of keys, keys.width], or the very same value
+    y: Var,  // [rows of queries, q_width]
     shape: Shape,
-    lse: Vec<T>, // [batch, n_heads, len]
+    lens: Vec<u32>, // [batch]: keys in reach; empty for causal attention
+    lse: Vec<T>,    // [batch, n_heads, queries of a sequence]
+}
+
+/// Which keys sequence `b` may see.
+fn reach(lens: &[u32], b: usize) -> Reach {
+    lens.get(b).map_or(Reach::Causal, |len| Reach::First(*len as usize))
 }
 
 impl<T: Float> Tape<T> {
     /// Causal attention within each sequence: x `[rows, heads.qkv_width()]` as `[queries | keys | values]`,
     /// y `[rows, heads.q_width()]`. `dropout` drops probabilities.
     pub fn attention(&mut self, x: Var, heads: Heads, layout: Layout, dropout: Option<Dropout>) -> Var {
+        self.attend_within(x, heads, layout, &[], dropout)
+    }
+
+    /// As [`Tape::attention`], but every token sees the first `lens[b]` tokens of its sequence `b`, those behind it too.
+    ///
+    /// # Panics
+    /// If there is not a length from 1 to that of the layout for each sequence.
+    pub fn attention_to_all(
+        &mut self,
+        x: Var,
+        heads: Heads,
+        layout: Layout,
+        lens: &[u32],
+        dropout: Option<Dropout>,
+    ) -> Var {
+        assert_eq!(lens.len(), layout.batch, "a length per sequence");
+        self.attend_within(x, heads, layout, lens, dropout)
+    }
+
+    fn attend_within(
+        &mut self,
+        x: Var,
+        heads: Heads,
+        layout: Layout,
+        lens: &[u32],
+        dropout: Option<Dropout>,
+    ) -> Var {
         let (rows, cols) = self.shape(x);
         assert_eq!((rows, cols), (layout.rows(), heads.qkv_width()), "queries, keys and values side by side");
+        let queries = Side { layout, width: cols, first: 0 };
+        self.attend(
+            x,
+            x,
+            Shape { heads, queries, keys: Side { first: heads.q_width(), ..queries }, dropout },
+            lens,
+        )
+    }
+
+    /// Attention of every token of `layout`, queries q `[rows, heads.q_width()]`, to the first `lens[b]` tokens of sequence `b` of
+    /// `source`, kv `[source rows, 2 * n_kv_heads * head_dim]` as `[keys | values]`; y `[rows, heads.q_width()]`.
+    ///
+    /// # Panics
+    /// If shapes do not fit, or there is not a length from 1 to that of the source for each sequence.
+    pub fn cross_attention(
+        &mut self,
+        (q, layout): (Var, Layout),
+        (kv, source): (Var, Layout),
+        heads: Heads,
+        lens: &[u32],
+        dropout: Option<Dropout>,
+    ) -> Var {
+        let width = 2 * heads.n_kv_heads * heads.head_dim;
+        assert_eq!(self.shape(q), (layout.rows(), heads.q_width()), "a row of queries per token");
+        assert_eq!(self.shape(kv), (source.rows(), width), "keys and values side by side");
+        assert_eq!((lens.len(), source.batch), (layout.batch, layout.batch), "a source per sequence");
+        let queries = Side { layout, width: heads.q_width(), first: 0 };
+        self.attend(
+            q,
+            kv,
+            Shape { heads, queries, keys: Side { layout: source, width, first: 0 }, dropout },
+            lens,
+        )
+    }
+
+    fn attend(&mut self, q: Var, kv: Var, shape: Shape, lens: &[u32]) -> Var {
+        let Shape { heads, queries: Side { layout, .. }, keys, dropout } = shape;
         assert!(heads.n_heads.is_multiple_of(heads.n_kv_heads), "groups of heads of one size");
-        let shape = Shape { heads, layout, dropout: dropout.filter(|d| !d.is_off()) };
+        assert!(lens.iter().all(|n| (1..=keys.layout.len).contains(&(*n as usize))), "lengths of sources");
+        let shape = Shape { dropout: dropout.filter(|d| !d.is_off()), ..shape };
+        let rows = layout.rows();
         let mut out = self.pool.take(rows * heads.q_width());
         let mut lse = self.pool.take(layout.batch * heads.n_heads * layout.len);
         let mut scores = self.pool.take(BLOCK * BLOCK);
-        let qkv = self.value(x);
+        let (queries, keys) = (self.value(q), self.value(kv));
         for b in 0..layout.batch {
             for h in 0..heads.n_heads {
                 let lse = &mut lse[shape.index(b, h) * layout.len..][..layout.len];
                 for i in (0..layout.len).step_by(BLOCK) {
-                    forward_queries(shape, qkv, &mut out, lse, &mut scores, (b, h, i));
+                    let reach = reach(lens, b);
+                    forward_queries(shape, queries, keys, &mut out, lse, &mut scores, (b, h, i), reach);
                 }
             }
         }
         self.pool.give(scores);
+        let lens = self.ids.take_copy(lens);
         let y = self.push(rows, heads.q_width(), out);
-        self.record(Op::Attention(Attention { x, y, shape, lse }), y)
+        self.record(Op::Attention(Attention { q, kv, y, shape, lens, lse }), y)
     }
 }
 
 /// Output and log-sum-exp of one block of queries of one head.
 fn forward_queries<T: Float>(
     shape: Shape,
-    qkv: &[T],
+    queries: &[T],
+    keys: &[T],
     out: &mut [T],
     lse: &mut [T],
     scores: &mut [T],
     (b, h, i): (usize, usize, usize),
+    reach: Reach,
 ) {
-    let (hd, len) = (shape.heads.head_dim, shape.layout.len);
-    let (stride, out_stride) = (shape.qkv_stride(), shape.out_stride());
-    let [q, ..] = shape.qkv(b, h, i);
+    let (hd, len) = (shape.heads.head_dim, shape.queries.layout.len);
+    let (q_stride, stride, out_stride) = (shape.queries.stride(), shape.keys.stride(), shape.out_stride());
+    let q = shape.query(b, h, i);
     let out = &mut out[shape.out(b, h, i)..];
     let rows = BLOCK.min(len - i);
     let max = &mut lse[i..i + rows];
     max.fill(T::NEG_INFINITY);
     let mut sum = [T::ZERO; BLOCK];
-    for block in Block::of_queries(i, len) {
-        let [_, k, v] = shape.qkv(b, h, block.j);
-        let query = View::strided(&qkv[q..], rows, hd, stride);
-        let key = View::strided(&qkv[k..], block.cols, hd, stride);
-        let value = View::strided(&qkv[v..], block.cols, hd, stride);
+    for block in Block::of_queries(i, len, reach) {
+        let [k, v] = shape.key_value(b, h, block.j);
+        let query = View::strided(&queries[q..], rows, hd, q_stride);
+        let key = View::strided(&keys[k..], block.cols, hd, stride);
+        let value = View::strided(&keys[v..], block.cols, hd, stride);
         let s = &mut scores[..rows * block.cols];
         gemm(shape.scale(), query, key.t(), false, ViewMut::new(s, rows, block.cols));
         softmax_block(s, block, max, &mut sum, out, out_stride, hd);
@@ -242,56 +368,85 @@ struct Scratch<T> {
 
 impl<T: Float> Attention<T> {
     pub(crate) fn backward(self, tape: &mut Tape<T>, _: &[T], _: &mut [T]) {
-        let Shape { heads, layout, .. } = self.shape;
-        let dy = tape.take_grad(self.y);
-        let mut dx = tape.pool.take(layout.rows() * heads.qkv_width());
+        let Attention { q, kv, y, shape, lens, lse } = self;
+        let Shape { heads, queries: Side { layout, .. }, keys, .. } = shape;
+        let dy = tape.take_grad(y);
+        let mut grads = Grads { q: tape.pool.take(layout.rows() * shape.queries.width), kv: Vec::new() };
+        // Nothing flows to padding.
+        match q == kv {
+            true if lens.is_empty() => {}
+            true => grads.q.fill(T::ZERO),
+            false => grads.kv = tape.pool.take_zeroed(keys.layout.rows() * keys.width),
+        }
         let mut scratch = Scratch {
             p: tape.pool.take(BLOCK * BLOCK),
             dropped: tape.pool.take(BLOCK * BLOCK),
             dp: tape.pool.take(BLOCK * BLOCK),
             d: tape.pool.take(layout.len),
         };
-        let (qkv, y) = (tape.value(self.x), tape.value(self.y));
+        let (values, out) = ((tape.value(q), tape.value(kv)), tape.value(y));
         for b in 0..layout.batch {
+            let reach = reach(&lens, b);
+            let n_keys = match reach {
+                Reach::Causal => layout.len,
+                Reach::First(n) => n,
+            };
             for h in 0..heads.n_heads {
-                let at = self.shape.out(b, h, 0);
-                row_dots(&mut scratch.d, &y[at..], &dy[at..], self.shape.out_stride(), heads.head_dim);
-                let lse = &self.lse[self.shape.index(b, h) * layout.len..][..layout.len];
-                for j in (0..layout.len).step_by(BLOCK) {
-                    for block in Block::of_keys(j, layout.len) {
-                        backward_block(self.shape, qkv, &dy, &mut dx, lse, &mut scratch, (b, h), block);
+                let at = shape.out(b, h, 0);
+                row_dots(&mut scratch.d, &out[at..], &dy[at..], shape.out_stride(), heads.head_dim);
+                let lse = &lse[shape.index(b, h) * layout.len..][..layout.len];
+                for j in (0..n_keys).step_by(BLOCK) {
+                    for block in Block::of_keys(j, layout.len, reach) {
+                        backward_block(shape, values, &dy, &mut grads, lse, &mut scratch, (b, h), block);
                     }
                 }
             }
         }
-        for buffer in [scratch.p, scratch.dropped, scratch.dp, scratch.d, dy, self.lse] {
+        for buffer in [scratch.p, scratch.dropped, scratch.dp, scratch.d, dy, lse] {
             tape.pool.give(buffer);
         }
-        tape.accumulate(self.x, dx);
+        tape.ids.give(lens);
+        tape.accumulate(q, grads.q);
+        if q != kv {
+            tape.accumulate(kv, grads.kv);
+        }
     }
 
     pub(crate) fn discard(self, tape: &mut Tape<T>) {
         tape.pool.give(self.lse);
+        tape.ids.give(self.lens);
     }
 }
 
-/// Gradients of one block of scores. The first block that reaches a part of `dx` overwrites it, the others add.
+/// Gradients of queries, and of keys and values where they lie elsewhere.
+struct Grads<T> {
+    q: Vec<T>,
+    kv: Vec<T>, // empty where they lie in the rows of the queries
+}
+
+impl<T> Grads<T> {
+    fn kv(&mut self) -> &mut [T] {
+        if self.kv.is_empty() { &mut self.q } else { &mut self.kv }
+    }
+}
+
+/// Gradients of one block of scores. The first block that reaches a part of them overwrites it, the others add.
 fn backward_block<T: Float>(
     shape: Shape,
-    qkv: &[T],
+    (queries, keys): (&[T], &[T]),
     dy: &[T],
-    dx: &mut [T],
+    grads: &mut Grads<T>,
     lse: &[T],
     scratch: &mut Scratch<T>,
     (b, h): (usize, usize),
     block: Block,
 ) {
-    let Block { i, j, rows, cols } = block;
-    let (hd, stride) = (shape.heads.head_dim, shape.qkv_stride());
-    let ([q, ..], [_, k, v]) = (shape.qkv(b, h, i), shape.qkv(b, h, j));
-    let query = View::strided(&qkv[q..], rows, hd, stride);
-    let key = View::strided(&qkv[k..], cols, hd, stride);
-    let value = View::strided(&qkv[v..], cols, hd, stride);
+    let Block { i, j, rows, cols, .. } = block;
+    let (hd, q_stride, stride) = (shape.heads.head_dim, shape.queries.stride(), shape.keys.stride());
+    let (q, [k, v]) = (shape.query(b, h, i), shape.key_value(b, h, j));
+    let query = View::strided(&queries[q..], rows, hd, q_stride);
+    let key = View::strided(&keys[k..], cols, hd, stride);
+    let value = View::strided(&keys[v..], cols, hd, stride);
     let d_out = View::strided(&dy[shape.out(b, h, i)..], rows, hd, shape.out_stride());
     let (p, dp) = (&mut scratch.p[..rows * cols], &mut scratch.dp[..rows * cols]);
     gemm(shape.scale(), query, key.t(), false, ViewMut::new(p, rows, cols));
@@ -299,7 +454,7 @@ fn backward_block<T: Float>(
     gemm(T::ONE, d_out, value.t(), false, ViewMut::new(dp, rows, cols));
     shape.drop(dp, block, shape.index(b, h));
     let group = shape.heads.n_heads / shape.heads.n_kv_heads;
-    let first = h.is_multiple_of(group) && i == j;
+    let first = h.is_multiple_of(group) && block.is_first();
     let used = match shape.dropout {
         None => &*p,
         Some(_) => {
@@ -309,12 +464,12 @@ fn backward_block<T: Float>(
             dropped
         }
     };
-    let dv = ViewMut::strided(&mut dx[v..], cols, hd, stride);
+    let dv = ViewMut::strided(&mut grads.kv()[v..], cols, hd, stride);
     gemm(T::ONE, View::new(used, rows, cols).t(), d_out, !first, dv);
     score_gradient(dp, p, block, &scratch.d[i..], shape.scale());
     let ds = View::new(dp, rows, cols);
-    gemm(T::ONE, ds, key, j > 0, ViewMut::strided(&mut dx[q..], rows, hd, stride));
-    gemm(T::ONE, ds.t(), query, !first, ViewMut::strided(&mut dx[k..], cols, hd, stride));
+    gemm(T::ONE, ds, key, j > 0, ViewMut::strided(&mut grads.q[q..], rows, hd, q_stride));
+    gemm(T::ONE, ds.t(), query, !first, ViewMut::strided(&mut grads.kv()[k..], cols, hd, stride));
 }
 
 #[cfg(test)]
@@ -346,27 +501,65 @@ mod tests {
         check_op(0, &[(layout.len, 3)], |tape, _, x| tape.attention(x[0], heads, layout, None));
     }
 
-    /// The definition, query by query.
-    fn naive(x: &[f64], heads: Heads, layout: Layout) -> Vec<f64> {
-        let shape = Shape { heads, layout, dropout: None };
+    #[test]
+    fn gradient_over_padded_sources() {
+        for time_major in [false, true] {
+            let layout = Layout { batch: 2, len: 5, time_major };
+            let dropout = Some(Dropout::new(0.3, 5, &[1]));
+            for dropout in [None, dropout] {
+                check_op(0, &[(10, 24)], |tape, _, x| {
+                    tape.attention_to_all(x[0], HEADS, layout, &[3, 5], dropout)
+                });
+                let source = Layout { batch: 2, len: 4, time_major: false };
+                check_op(0, &[(10, 12), (8, 12)], |tape, _, x| {
+                    tape.cross_attention((x[0], layout), (x[1], source), HEADS, &[4, 1], dropout)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn gradient_over_several_blocks_of_a_source() {
+        let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim: 1 };
+        let layout = Layout { batch: 1, len: BLOCK + 3, time_major: false };
+        let source = Layout { batch: 1, len: 2 * BLOCK + 5, time_major: false };
+        let lens = [2 * BLOCK as u32 + 2];
+        check_op(0, &[(layout.len, 1), (source.len, 2)], |tape, _, x| {
+            tape.cross_attention((x[0], layout), (x[1], source), heads, &lens, None)
+        });
+    }
+
+    /// The definition, query by query, over the keys that `visible(b, t)` says.
+    fn naive(
+        shape: Shape,
+        queries: &[f64],
+        keys: &[f64],
+        visible: impl Fn(usize, usize) -> usize,
+    ) -> Vec<f64> {
+        let (heads, layout) = (shape.heads, shape.queries.layout);
         let mut out = vec![0.0; layout.rows() * heads.q_width()];
         for b in 0..layout.batch {
             for h in 0..heads.n_heads {
                 for t in 0..layout.len {
-                    let [q, ..] = shape.qkv(b, h, t);
-                    let dot = |k: usize| (0..heads.head_dim).map(|c| x[q + c] * x[k + c]).sum::<f64>();
-                    let weights: Vec<f64> =
-                        (0..=t).map(|u| (dot(shape.qkv(b, h, u)[1]) * shape.scale::<f64>()).exp()).collect();
+                    let q = shape.query(b, h, t);
+                    let dot =
+                        |k: usize| (0..heads.head_dim).map(|c| queries[q + c] * keys[k + c]).sum::<f64>();
+                    let weight = |u: usize| (dot(shape.key_value(b, h, u)[0]) * shape.scale::<f64>()).exp();
+                    let weights: Vec<f64> = (0..visible(b, t)).map(weight).collect();
                     let total: f64 = weights.iter().sum();
                     for (u, w) in weights.iter().enumerate() {
                         for c in 0..heads.head_dim {
-                            out[shape.out(b, h, t) + c] += w / total * x[shape.qkv(b, h, u)[2] + c];
+                            out[shape.out(b, h, t) + c] += w / total * keys[shape.key_value(b, h, u)[1] + c];
                         }
                     }
                 }
             }
         }
         out
+    }
+
+    fn assert_close(found: &[f64], expected: &[f64]) {
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
     #[test]
@@ -376,9 +569,39 @@ mod tests {
             let x = samples(layout.rows() * HEADS.qkv_width(), 3);
             let mut tape = Tape::new();
             let v = tape.input(layout.rows(), HEADS.qkv_width(), &x);
+            let queries = Side { layout, width: HEADS.qkv_width(), first: 0 };
+            let keys = Side { first: HEADS.q_width(), ..queries };
+            let shape = Shape { heads: HEADS, queries, keys, dropout: None };
             let y = tape.attention(v, HEADS, layout, None);
-            let expected = naive(&x, HEADS, layout);
-            assert!(tape.value(y).iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12));
+            assert_close(tape.value(y), &naive(shape, &x, &x, |_, t| t + 1));
+            let lens = [len as u32, len as u32 / 2 + 1];
+            let y = tape.attention_to_all(v, HEADS, layout, &lens, None);
+            assert_close(tape.value(y), &naive(shape, &x, &x, |b, _| lens[b] as usize));
+        }
+    }
+
+    #[test]
+    fn a_source_is_seen_whole_and_its_padding_never() {
+        for (len, source_len) in [(3, 7), (65, 1), (2, 130)] {
+            let layout = Layout { batch: 2, len, time_major: false };
+            let source = Layout { batch: 2, len: source_len, time_major: false };
+            let q = samples(layout.rows() * HEADS.q_width(), 3);
+            let mut kv = samples(source.rows() * 12, 4);
+            let lens = [source_len as u32, source_len as u32 / 2 + 1];
+            let queries = Side { layout, width: HEADS.q_width(), first: 0 };
+            let keys = Side { layout: source, width: 12, first: 0 };
+            let shape = Shape { heads: HEADS, queries, keys, dropout: None };
+            let run = |kv: &[f64]| {
+                let mut tape = Tape::new();
+                let (q, kv) = (tape.input(layout.rows(), 12, &q), tape.input(source.rows(), 12, kv));
+                let y = tape.cross_attention((q, layout), (kv, source), HEADS, &lens, None);
+                tape.value(y).to_vec()
+            };
+            let found = run(&kv);
+            assert_close(&found, &naive(shape, &q, &kv, |b, _| lens[b] as usize));
+            let padding = source.row(1, lens[1] as usize - 1) + 1;
+            kv[padding * 12..].fill(1e9);
+            assert_eq!(run(&kv), found);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 pub use toml_file::{nearest, parse_toml, read_toml};
 
 /// Spellings of the model presets.
-pub const MODELS: &[&str] = &["rnn", "gru", "lstm", "gpt", "llama"];
+pub const MODELS: &[&str] = &["rnn", "gru", "lstm", "gpt", "llama", "seq2seq"];
 /// Spellings of the position codes.
 pub const POSITIONS: &[&str] = &["none", "learned", "sinusoidal", "rope"];
 /// Spellings of the tokenizers.
@@ -53,12 +53,15 @@ pub const DTYPES: &[&str] = &["f32", "f16", "q8", "q4"];
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Model family; sets every default below
+    /// Model family; sets every default below. seq2seq is the encoder-decoder Transformer for lines of source TAB target
     #[arg(long, value_parser = PossibleValuesParser::new(MODELS), help_heading = "Model")]
     pub model: Option<String>,
     /// Number of blocks
     #[arg(long, help_heading = "Model")]
     pub n_layers: Option<usize>,
+    /// Number of blocks of a seq2seq's encoder (default n-layers)
+    #[arg(long, help_heading = "Model")]
+    pub n_encoder_layers: Option<usize>,
     /// Width of the embedding and of a Transformer's residual stream
     #[arg(long, help_heading = "Model")]
     pub d_model: Option<usize>,
@@ -413,6 +416,7 @@ impl Settings {
         merge!(
             model,
             n_layers,
+            n_encoder_layers,
             d_model,
             hidden,
             n_heads,

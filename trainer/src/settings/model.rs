@@ -18,7 +18,7 @@ const KINDS: &[&str] = &["rnn", "gru", "lstm", "transformer"];
 pub fn model_config(settings: &Settings, vocab_size: usize) -> Result<ModelConfig> {
     let s = settings;
     let kind = match family(s)? {
-        "gpt" | "llama" => "transformer",
+        "gpt" | "llama" | "seq2seq" => "transformer",
         recurrent => recurrent,
     };
     let blocks = match &s.blocks {
@@ -28,12 +28,13 @@ pub fn model_config(settings: &Settings, vocab_size: usize) -> Result<ModelConfi
             need(s.n_layers, "n_layers")?
         ],
     };
-    let config = ModelConfig {
+    let mut config = ModelConfig {
         vocab_size,
         d_model: need(s.d_model, "d_model")?,
         context: need(s.context, "context")?,
         position: position(s)?,
         blocks,
+        encoder: Vec::new(),
         final_norm: norm("final_norm", s.final_norm.as_deref())?,
         norm_eps: need(s.norm_eps, "norm_eps")?,
         norm_weight: need(s.norm_weight, "norm_weight")?,
@@ -42,8 +43,41 @@ pub fn model_config(settings: &Settings, vocab_size: usize) -> Result<ModelConfi
         head_bias: need(s.head_bias, "head_bias")?,
         logit_softcap: need(s.logit_softcap, "logit_softcap")?,
     };
+    if is_seq2seq(s) {
+        add_encoder(s, &mut config)?;
+    } else if s.n_encoder_layers.is_some() {
+        let problem = "is for model seq2seq, leave it out or choose that".into();
+        return Err(Error::Setting { key: "n_encoder_layers", problem });
+    }
     config.validate()?;
     Ok(config)
+}
+
+/// Whether the model reads pairs of source and target.
+pub fn is_seq2seq(s: &Settings) -> bool {
+    s.model.as_deref() == Some("seq2seq")
+}
+
+/// An encoder of the flat settings' blocks, to which every Transformer block of the decoder attends.
+fn add_encoder(s: &Settings, config: &mut ModelConfig) -> Result<()> {
+    let kind = "transformer".to_string();
+    let BlockConfig::Transformer(t) = block(s, &BlockSettings { kind, ..Default::default() })? else {
+        unreachable!("a block of this kind")
+    };
+    let n = s.n_encoder_layers.unwrap_or(need(s.n_layers, "n_layers")?);
+    if n > siskin_format::config::MAX_BLOCKS {
+        return Err(Error::Setting {
+            key: "n_encoder_layers",
+            problem: format!("is {n}, expected at most 1024"),
+        });
+    }
+    config.encoder = vec![TransformerConfig { token_shift: false, ..t }; n];
+    for block in &mut config.blocks {
+        if let BlockConfig::Transformer(t) = block {
+            t.cross_attention = true;
+        }
+    }
+    Ok(())
 }
 
 /// The preset's name.
@@ -109,6 +143,7 @@ fn transformer(
         ffn_bias: bias,
         qk_norm: need(b.qk_norm.or(s.qk_norm), "qk_norm")?,
         token_shift: need(b.token_shift.or(s.token_shift), "token_shift")?,
+        cross_attention: false,
     })
 }
 

@@ -25,6 +25,7 @@ pub fn fill(said: &Settings, text: &TextFacts) -> Result<Settings> {
     let preset = match family(said)? {
         "gpt" => gpt(),
         "llama" => llama(),
+        "seq2seq" => seq2seq(),
         _ => recurrent(),
     };
     let mut s = said.or(&without_overruled(preset, said)).or(&common());
@@ -98,6 +99,20 @@ fn llama() -> Settings {
         adam_lr: Some(4e-3),
         warmup: Some(50),
         ..transformer()
+    }
+}
+
+/// The encoder-decoder of Vaswani et al. 2017, pre-norm, with learned positions and Llama's norms, trained by Muon. The context is the
+/// longest side that is accepted; a run takes that of its longest pair.
+fn seq2seq() -> Settings {
+    Settings {
+        n_layers: Some(2),
+        position: str("learned"),
+        ffn: str("gelu"),
+        tied_head: Some(true),
+        batch_size: str("32"),
+        sample_prompt: str(""),
+        ..llama()
     }
 }
 

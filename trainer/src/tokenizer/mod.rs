@@ -3,10 +3,12 @@
 
 mod apply;
 mod bpe;
+mod marks;
 #[cfg(test)]
 mod tests;
 
 pub use apply::{encode, placeholder, whole_chars};
+pub use marks::{Marks, with_marks};
 
 pub use siskin::{Encoder, Tokenizer, TokenizerError};
 

@@ -2,6 +2,8 @@
 //!
 //! Without weights all files are one text, in their order, whose end is held out. With weights (`--mix`) each file is a text of its
 //! own: it holds out its own end, and every batch takes its share of it. The vocabulary is one in any case.
+//!
+//! For an encoder-decoder all files are one text of [pairs](crate::data::Pairs), in memory.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,9 +12,10 @@ use siskin_format::Vocab;
 use siskin_format::receipt::Source;
 
 use super::trainer::{Evaluation, TrainingText};
-use crate::data::{self, Cache, Dataset, Event, Split, Text, TextScan, Tokens, shares};
+use crate::data::{self, Cache, Dataset, Event, PairData, Pairs, Split, Text, TextScan, Tokens, shares};
 use crate::error::{Error, Result};
 use crate::progress::Reading;
+use crate::settings::model::is_seq2seq;
 use crate::settings::{Settings, TOKENIZERS, choice};
 use crate::tokenizer::{self, Kind};
 
@@ -26,6 +29,27 @@ pub struct Scanned {
     /// What was found in it.
     pub scan: TextScan,
     parts: Vec<Part>,
+    /// How its lines become pairs, for an encoder-decoder.
+    pairs: Option<PairRule>,
+}
+
+/// Which pairs are held out, and how long a side may be.
+#[derive(Clone, Copy)]
+struct PairRule {
+    val_fraction: f64,
+    context: usize,
+}
+
+impl PairRule {
+    /// What filled settings say, if the model reads pairs.
+    fn of(settings: &Settings) -> Option<PairRule> {
+        let (val_fraction, context) = (settings.val_fraction.unwrap_or(0.1), settings.context.unwrap_or(1));
+        is_seq2seq(settings).then_some(PairRule { val_fraction, context })
+    }
+
+    fn pairs(self, text: &Text, vocab: &Vocab) -> Result<PairData> {
+        Pairs::prepare(text, vocab, self.val_fraction, self.context)
+    }
 }
 
 /// One text of a run.
@@ -52,11 +76,12 @@ impl Scanned {
         if let Some(line) = reading.finish() {
             eprintln!("{line}");
         }
+        let pairs = PairRule::of(settings);
         let split = |text: &Text| text.split(settings.val_fraction.unwrap_or(0.1));
         let Some(shares) = shares else {
             let (name, split) = (whole.name(), split(&whole)?);
             let part = Part { name, text: whole.clone(), hash: scan.hash, split, start: 0, share: 1.0 };
-            return Ok(Scanned { whole, scan, parts: vec![part] });
+            return Ok(Scanned { whole, scan, parts: vec![part], pairs });
         };
         let (mut parts, mut start) = (Vec::new(), 0);
         for ((path, share), hash) in paths.iter().zip(shares).zip(&scan.file_hashes) {
@@ -66,7 +91,7 @@ impl Scanned {
             parts.push(Part { name, text, hash: *hash, split, start, share });
             start += len;
         }
-        Ok(Scanned { whole, scan, parts })
+        Ok(Scanned { whole, scan, parts, pairs })
     }
 
     /// As [`Scanned::new`], of files whose hash is known.
@@ -88,6 +113,12 @@ impl Scanned {
     pub fn vocab(&self, settings: &Settings) -> Result<Vocab> {
         let kind = choice("tokenizer", settings.tokenizer.as_deref().unwrap_or("auto"), TOKENIZERS)?;
         let kind = Kind::parse(kind).expect("the spellings of the settings are those of the kinds");
+        if self.pairs.is_some() {
+            // A character of a held-out pair must have a token too.
+            let all = 0..self.whole.len();
+            let vocab = tokenizer::train(&self.whole, &self.scan, all, kind, settings.vocab_size)?;
+            return tokenizer::with_marks(&vocab);
+        }
         let in_whole = |part: &Part| part.start + part.split.train.start..part.start + part.split.train.end;
         let parts: Vec<(Range<u64>, f64)> =
             self.parts.iter().map(|part| (in_whole(part), part.share)).collect();
@@ -109,6 +140,12 @@ impl Scanned {
     /// # Errors
     /// As [`Dataset::prepare`].
     pub fn tokenized(self, vocab: &Vocab, settings: &Settings, run: &Path, shown: bool) -> Result<Corpus> {
+        if let Some(rule) = self.pairs {
+            let PairData { data: Dataset { train, val }, longest } = rule.pairs(&self.whole, vocab)?;
+            let texts = vec![TrainingText { share: 1.0, train, val }];
+            let (names, sources, hash) = (vec![self.whole.name()], self.sources(), self.scan.hash);
+            return Ok(Corpus { texts, names, sources, hash, longest: Some(longest) });
+        }
         let cache = Cache::new(settings.cache.clone().unwrap_or_else(|| run.join(CACHE)));
         if settings.cache.is_none() {
             let entry = |part: &Part| cache.entry(part.hash, &part.split, vocab);
@@ -130,7 +167,7 @@ impl Scanned {
         if let Some(line) = reading.finish() {
             eprintln!("{line}");
         }
-        Ok(Corpus { texts, names, sources, hash })
+        Ok(Corpus { texts, names, sources, hash, longest: None })
     }
 
     /// The first `most` tokens of what is held out; of a mixture, each text gives its share of them. Nothing else is tokenized.
@@ -150,6 +187,11 @@ impl Scanned {
     }
 
     fn first(&self, vocab: &Vocab, most: u64, range: impl Fn(&Split) -> &Range<u64>) -> Result<Tokens> {
+        if let Some(rule) = self.pairs {
+            let Dataset { train, val } = rule.pairs(&self.whole, vocab)?.data;
+            let split = &self.parts[0].split;
+            return Ok(if *range(split) == split.val { val } else { train }.first(most));
+        }
         let mut ids = Vec::new();
         for part in &self.parts {
             let most = share_of(most, part.share) as usize;
@@ -160,6 +202,16 @@ impl Scanned {
             })?;
         }
         Ok(Tokens::from_vec(ids))
+    }
+
+    /// All pairs of another text, as the model of `settings` reads them.
+    ///
+    /// # Errors
+    /// Lines that are no pairs, or that the vocabulary cannot express.
+    pub fn pairs_of(path: &Path, settings: &Settings, vocab: &Vocab) -> Result<Tokens> {
+        let context = settings.context.unwrap_or(1);
+        let rule = PairRule { val_fraction: 0.0, context };
+        Ok(rule.pairs(&Text::open(&[path])?, vocab)?.data.train)
     }
 
     /// The held-out parts: name, text, bytes of it, share.
@@ -179,6 +231,8 @@ pub struct Corpus {
     pub sources: Vec<Source>,
     /// Hash of all files (XXH64).
     pub hash: u64,
+    /// Of pairs: tokens of the longest source, or of the longest target with its mark.
+    pub longest: Option<usize>,
 }
 
 impl Corpus {

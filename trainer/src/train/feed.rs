@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Batch, Cursor, LaneMix, Lanes, Sequential, Tokens, WindowMix, Windows};
+use crate::data::{
+    Batch, Cursor, LaneMix, Lanes, PairBatches, Pairs, PairsInOrder, Sequential, Tokens, WindowMix, Windows,
+};
 use crate::error::{Error, Result};
 use crate::model;
 use crate::ops::cross_entropy::IGNORE;
@@ -48,6 +50,8 @@ enum Loader {
     Windows(WindowMix),
     /// Streams whose state is carried on.
     Lanes(LaneMix),
+    /// Pairs for an encoder-decoder.
+    Pairs(PairBatches),
 }
 
 impl Feed {
@@ -85,6 +89,30 @@ impl Feed {
         Ok(Feed { loader, rows, seq_len, per_update, batch: Batch::new(), fresh: Vec::new() })
     }
 
+    /// Batches of the pairs in `tokens`, with sides of up to `context` tokens of a vocabulary of `vocab_size`.
+    ///
+    /// # Errors
+    /// No pairs, or tokens that are none.
+    pub fn of_pairs(
+        tokens: &Tokens,
+        vocab_size: usize,
+        context: usize,
+        size: BatchSize,
+        seed: u64,
+    ) -> Result<Self> {
+        let pairs = PairBatches::new(Pairs::find(tokens, vocab_size)?, vocab_size, context, seed)?;
+        let pass = pairs.pairs_per_epoch();
+        let (rows, per_update) = match size {
+            BatchSize::Windows(n) => (n, 1),
+            BatchSize::Full => {
+                let rows = pass.min(FULL_ROWS as u64);
+                (rows as usize, pass.div_ceil(rows))
+            }
+        };
+        let (batch, fresh) = (Batch::new(), Vec::new());
+        Ok(Feed { loader: Loader::Pairs(pairs), rows, seq_len: context, per_update, batch, fresh })
+    }
+
     /// Windows of every batch.
     pub fn rows(&self) -> usize {
         self.rows
@@ -104,10 +132,14 @@ impl Feed {
             Loader::Lanes(lanes) => lanes.next_batch(&mut self.batch, &mut self.fresh)?,
             Loader::Windows(windows) => {
                 let left = windows.only().map_or(0, |w| w.windows_per_epoch() - w.cursor().position);
-                // In full-batch descent no window may count twice, so that the last batch of a pass may be short.
-                let whole = self.per_update == 1 || left == 0;
-                let rows = if whole { self.rows } else { self.rows.min(left as usize) };
-                windows.next_batch(rows, &mut self.batch)?;
+                windows.next_batch(short(self.per_update, self.rows, left), &mut self.batch)?;
+                self.fresh.clear();
+                self.fresh.push(0..self.rows);
+            }
+            Loader::Pairs(pairs) => {
+                let left = pairs.pairs_per_epoch() - pairs.cursor().position;
+                pairs.next_batch(short(self.per_update, self.rows, left), &mut self.batch)?;
+                self.seq_len = self.batch.seq_len;
                 self.fresh.clear();
                 self.fresh.push(0..self.rows);
             }
@@ -129,6 +161,7 @@ impl Feed {
         let cursors = match &self.loader {
             Loader::Windows(windows) => windows.cursors(),
             Loader::Lanes(lanes) => lanes.cursors(),
+            Loader::Pairs(pairs) => vec![pairs.cursor()],
         };
         match cursors[..] {
             [only] => Place::One(only),
@@ -148,18 +181,45 @@ impl Feed {
         match &mut self.loader {
             Loader::Windows(windows) => windows.seek(cursors),
             Loader::Lanes(lanes) => lanes.seek(cursors),
+            Loader::Pairs(pairs) => match cursors {
+                [only] => pairs.seek(*only),
+                _ => Err(Error::Run(format!(
+                    "the checkpoint has {} places among pairs, expected one: it is damaged",
+                    cursors.len()
+                ))),
+            },
         }
     }
 }
 
+/// Rows of the next batch, of which there are `left` in this pass: in full-batch descent none may count twice, so that the last
+/// batch of a pass may be short.
+fn short(per_update: u64, rows: usize, left: u64) -> usize {
+    if per_update == 1 || left == 0 { rows } else { rows.min(left as usize) }
+}
+
 /// Every token of a part once, in batches of exactly `rows` windows: what is missing is ignored.
 pub struct EvalFeed {
-    inner: Sequential,
+    inner: Inner,
     rows: usize,
     batch: Batch,
 }
 
+enum Inner {
+    Text(Sequential),
+    Pairs(PairsInOrder),
+}
+
 impl EvalFeed {
+    /// Batches of the pairs in `tokens`, with sides of up to `context` tokens of a vocabulary of `vocab_size`.
+    ///
+    /// # Errors
+    /// Tokens that are no pairs.
+    pub fn of_pairs(tokens: &Tokens, vocab_size: usize, context: usize, rows: usize) -> Result<Self> {
+        let pairs = PairsInOrder::new(Pairs::find(tokens, vocab_size)?, vocab_size, context, rows);
+        Ok(EvalFeed { inner: Inner::Pairs(pairs), rows, batch: Batch::new() })
+    }
+
     /// Batches of `tokens`: streams for a purely recurrent model (`carries`), else windows.
     ///
     /// # Errors
@@ -170,7 +230,7 @@ impl EvalFeed {
         } else {
             Sequential::windows(tokens, seq_len, rows)?
         };
-        Ok(EvalFeed { inner, rows, batch: Batch::new() })
+        Ok(EvalFeed { inner: Inner::Text(inner), rows, batch: Batch::new() })
     }
 
     /// The next batch and whether the model forgets its state before it; `None` at the end.
@@ -178,7 +238,11 @@ impl EvalFeed {
     /// # Errors
     /// A damaged token cache.
     pub fn next_batch(&mut self) -> Result<Option<(model::Batch<'_>, bool)>> {
-        if !self.inner.next_batch(&mut self.batch)? {
+        let any = match &mut self.inner {
+            Inner::Text(text) => text.next_batch(&mut self.batch)?,
+            Inner::Pairs(pairs) => pairs.next_batch(&mut self.batch)?,
+        };
+        if !any {
             return Ok(None);
         }
         let seq_len = self.batch.seq_len;
@@ -204,11 +268,22 @@ pub fn refuse_full_mixture(texts: usize, size: BatchSize) -> Result<()> {
 fn pad(batch: &mut Batch, rows: usize, seq_len: usize) {
     batch.inputs.resize(rows * seq_len, 0);
     batch.targets.resize(rows * seq_len, IGNORE);
+    if batch.source_len > 0 {
+        batch.sources.resize(rows * batch.source_len, 0);
+        batch.source_lens.resize(rows, 1);
+    }
     batch.rows = rows;
 }
 
 fn view(batch: &Batch) -> model::Batch<'_> {
-    model::Batch { tokens: &batch.inputs, targets: &batch.targets, batch: batch.rows, len: batch.seq_len }
+    let source = model::Source { tokens: &batch.sources, lens: &batch.source_lens, len: batch.source_len };
+    model::Batch {
+        tokens: &batch.inputs,
+        targets: &batch.targets,
+        batch: batch.rows,
+        len: batch.seq_len,
+        source,
+    }
 }
 
 #[cfg(test)]

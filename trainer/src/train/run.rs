@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::params::ParamStore;
 use crate::progress::thousands;
 use crate::settings::descent::DescentConfig;
-use crate::settings::model::model_config;
+use crate::settings::model::{is_seq2seq, model_config};
 use crate::settings::presets::{DEFAULT_MINUTES, TextFacts, fill};
 use crate::settings::{Settings, choice};
 
@@ -108,6 +108,10 @@ impl Run {
         if let Some(weights) = &settings.mix {
             crate::data::shares(weights, texts.len())?;
             feed::refuse_full_mixture(texts.len(), batch_size)?;
+            if is_seq2seq(&settings) && texts.len() > 1 {
+                let problem = "cannot be with pairs: join the files into one".into();
+                return Err(Error::Setting { key: "mix", problem });
+            }
         }
         let restarts = Restarts::of(&settings)?;
         crate::data::Text::open(texts)?;
@@ -120,7 +124,8 @@ impl Run {
         }
         let absolute_texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
         settings.cache = settings.cache.as_deref().map(absolute).transpose()?;
-        let mut run = Run::prepare(settings, texts, absolute_texts, dir, export, note, bars)?;
+        let context = said.context;
+        let mut run = Run::prepare(settings, context, texts, absolute_texts, dir, export, note, bars)?;
         let budget = match run.settings.steps {
             Some(steps) => steps,
             None => run.measure_budget(run.trainer.config().clone(), started)?,
@@ -143,9 +148,11 @@ impl Run {
         Ok(run)
     }
 
-    /// A run that has made no update, as long as it is not said how many it makes. `texts` are called what `named` says.
+    /// A run that has made no update, as long as it is not said how many it makes. `texts` are called what `named` says. Pairs bring
+    /// their own context where none is `said`.
     fn prepare(
-        settings: Settings,
+        mut settings: Settings,
+        said_context: Option<usize>,
         named: &[PathBuf],
         texts: Vec<PathBuf>,
         dir: RunDir,
@@ -165,10 +172,14 @@ impl Run {
             let corpus = scanned.tokenized(&vocab, &settings, dir.path(), bars)?;
             let (train, val) = corpus.n_tokens();
             let [train, val] = [train, val].map(|n| thousands(n as f64));
-            line += &format!("; {train} tokens to train on, {val} held out; vocabulary {}", vocab.len());
+            let of = if corpus.longest.is_some() { " of pairs" } else { "" };
+            line += &format!("; {train} tokens{of} to train on, {val} held out; vocabulary {}", vocab.len());
             Ok((vocab, corpus, line))
         })?;
         note(&line);
+        if let Some(longest) = corpus.longest {
+            settings.context = said_context.or(Some(longest));
+        }
         let trainer = Trainer::mixed(trainer_config(&settings, vocab.len())?, corpus.texts.clone())?;
         if settings.mix.is_some() {
             note(&mixture(&corpus, trainer.lanes().as_deref()));
@@ -211,7 +222,9 @@ impl Run {
             plan.settings.threads = threads;
         }
         let named = plan.texts.clone();
-        let mut run = Run::prepare(plan.settings, &named, plan.texts, dir, &plan.export, note, bars)?;
+        let context = plan.settings.context;
+        let mut run =
+            Run::prepare(plan.settings, context, &named, plan.texts, dir, &plan.export, note, bars)?;
         if run.corpus.hash != plan.text_hash {
             return Err(changed(&crate::data::Text::open(&named)?));
         }

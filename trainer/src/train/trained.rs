@@ -43,6 +43,20 @@ impl TrainedRun {
         Ok(TrainedRun { path: run.to_path_buf(), meta, vocab, config, model, store })
     }
 
+    /// Checks that the model goes on with a text, which is all that `what` can look at.
+    ///
+    /// # Errors
+    /// An encoder-decoder.
+    pub fn must_read_text(&self, what: &str) -> Result<()> {
+        if !self.config.model.has_encoder() {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Error::Run(format!(
+            "{path} is an encoder-decoder, but {what} looks at models that go on with a text; `siskin-train eval {path}` measures it"
+        )))
+    }
+
     /// The folder's name.
     pub fn name(&self) -> String {
         let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());

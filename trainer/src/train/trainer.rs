@@ -162,8 +162,14 @@ impl Trainer {
     /// If there is no text.
     pub fn mixed(config: TrainerConfig, texts: Vec<TrainingText>) -> Result<Self> {
         let model = Model::new(&config.model)?.recomputing(config.recompute);
-        let train = texts.iter().map(|text| (text.train.clone(), text.share)).collect();
-        let feed = Feed::new(train, config.seq_len, config.batch_size, carries(&config.model), config.seed)?;
+        let (seq_len, size, seed) = (config.seq_len, config.batch_size, config.seed);
+        let feed = match config.model.has_encoder() {
+            true => Feed::of_pairs(&texts[0].train, config.model.vocab_size, seq_len, size, seed)?,
+            false => {
+                let train = texts.iter().map(|text| (text.train.clone(), text.share)).collect();
+                Feed::new(train, seq_len, size, carries(&config.model), seed)?
+            }
+        };
         let rows = feed.rows();
         let recurrent = config.model.blocks.iter().any(|block| block.recurrent().is_some());
         let usual = Division::for_batch(rows, config.seq_len, recurrent);
@@ -429,8 +435,11 @@ impl Trainer {
     }
 
     fn sum_of_present(&mut self, tokens: Tokens) -> Result<Loss> {
-        let carries = carries(&self.config.model);
-        let mut feed = EvalFeed::new(tokens, self.config.seq_len, self.feed.rows(), carries)?;
+        let TrainerConfig { model, seq_len, .. } = &self.config;
+        let mut feed = match model.has_encoder() {
+            true => EvalFeed::of_pairs(&tokens, model.vocab_size, *seq_len, self.feed.rows())?,
+            false => EvalFeed::new(tokens, *seq_len, self.feed.rows(), carries(model))?,
+        };
         let mut sum = Loss { sum: 0.0, counted: 0 };
         while let Some((batch, reset)) = feed.next_batch()? {
             if reset {

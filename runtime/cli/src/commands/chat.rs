@@ -14,6 +14,7 @@ pub fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let seed = seed(&args.sampler);
     let options = generate_options(&args.sampler, seed)?;
     let (model, tokenizer) = open::model(&args.model)?;
+    open::refuse_encoder(&model, &args.model.model, "a chat goes on with one text", "run")?;
     let session = open::session(&model, &args.model, &args.session)?;
     let room = session.context();
     let mut generator = Generator::new(session, tokenizer, &options)?;
@@ -68,8 +69,8 @@ fn answer(
             let encoded = generator.tokenizer().encode(line);
             encoded.map_err(|error| Failure::Failed(format!("the line: {error}")))?
         }
-        (false, true) => encode_prompt(generator.tokenizer(), b"")?,
-        (false, false) => encode_prompt(generator.tokenizer(), line)?,
+        (false, true) => encode_prompt(generator.session().model(), generator.tokenizer(), b"")?,
+        (false, false) => encode_prompt(generator.session().model(), generator.tokenizer(), line)?,
     };
     generator.start(&tokens, max_tokens).map_err(explain)?;
     while let Some(piece) = generator.next_piece()? {

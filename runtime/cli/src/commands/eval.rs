@@ -13,10 +13,13 @@ use std::time::Instant;
 
 /// Prints loss, perplexity and bits per byte.
 pub fn eval(args: &EvalArgs) -> Result<(), Failure> {
+    if super::pairs::reads_pairs(&args.model)? {
+        return super::pairs::eval(args);
+    }
     let started = Instant::now();
     let mut progress = Progress::new();
     let mut so_far = Evaluation::default();
-    let measured = measure(&args.model, &args.text, &args.session, |_, log_prob| {
+    let measured = measure(&args.model, &args.text, &args.session, "this is one text", |_, log_prob| {
         if let Some(log_prob) = log_prob {
             so_far.push(log_prob);
             progress.show(|| {
@@ -73,15 +76,18 @@ pub struct Measured {
     pub scorer_context: Option<usize>,
 }
 
-/// Scores a text piece by piece; `f` is told every token with its log-probability, `None` for the first.
+/// Scores a text piece by piece, by a model without an encoder (`why_not_encoder` says why); `f` is told every token with its
+/// log-probability, `None` for the first.
 pub fn measure(
     model_args: &ModelArgs,
     text: &TextArgs,
     session: &SessionArgs,
+    why_not_encoder: &str,
     mut f: impl FnMut(Token<'_>, Option<f64>) -> Result<(), Failure>,
 ) -> Result<Measured, Failure> {
     let source = Source::open(&text.text)?;
     let (model, tokenizer) = open::model(model_args)?;
+    open::refuse_encoder(&model, &model_args.model, why_not_encoder, "eval")?;
     let mut scorer = Scorer::with_session(open::session(&model, model_args, session)?);
     let mut evaluation = Evaluation::default();
     let (mut first, mut seen, mut told) = (None, 0u64, Ok(()));

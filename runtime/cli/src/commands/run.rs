@@ -6,7 +6,7 @@ use crate::out::{Failure, Out, next, note};
 use crate::text::Source;
 use crate::units;
 use serde_json::json;
-use siskin::{GenerateOptions, Generator, Sampler, Tokenizer, prompt_tokens};
+use siskin::{GenerateOptions, Generator, Model, Sampler, Tokenizer};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let options = generate_options(&args.sampler, seed)?;
     let prompt = read_prompt(args)?;
     let (model, tokenizer) = open::model(&args.model)?;
-    let tokens = encode_prompt(&tokenizer, &prompt)?;
+    let tokens = encode_prompt(&model, &tokenizer, &prompt)?;
     let session = open::session(&model, &args.model, &args.session)?;
     let mut generator = Generator::new(session, tokenizer, &options)?;
     let opened = started.elapsed();
@@ -48,7 +48,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     }
     out.finish()?;
     note(summary(tokens.len(), &generator, &times, seed));
-    next(suggestion(&args.model.model));
+    next(suggestion(generator.session().model(), &args.model.model));
     Ok(())
 }
 
@@ -83,8 +83,13 @@ pub fn generate_options(args: &SamplerArgs, seed: u64) -> Result<GenerateOptions
 }
 
 /// The tokens of a prompt; the message says that it is the prompt which cannot be expressed.
-pub fn encode_prompt(tokenizer: &Tokenizer, prompt: &[u8]) -> Result<Vec<u32>, Failure> {
-    prompt_tokens(tokenizer, prompt).map_err(|error| Failure::Failed(format!("the prompt: {error}")))
+pub fn encode_prompt(model: &Model, tokenizer: &Tokenizer, prompt: &[u8]) -> Result<Vec<u32>, Failure> {
+    if model.config().has_encoder() && prompt.is_empty() {
+        let what = "the model turns a source into a text, and the prompt is empty: give the source by -p, --file or --stdin";
+        return Err(Failure::Failed(what.into()));
+    }
+    let tokens = model.prompt_tokens(tokenizer, prompt);
+    tokens.map_err(|error| Failure::Failed(format!("the prompt: {error}")))
 }
 
 fn read_prompt(args: &RunArgs) -> Result<Vec<u8>, Failure> {
@@ -138,6 +143,9 @@ fn summary(n_prompt: usize, generator: &Generator, times: &Times, seed: u64) -> 
     )
 }
 
-fn suggestion(model: &Path) -> String {
-    format!("siskin chat {0}   (or: siskin bench {0})", units::quoted(model))
+fn suggestion(model: &Model, path: &Path) -> String {
+    match model.config().has_encoder() {
+        true => format!("siskin eval {} --text PAIRS.tsv", units::quoted(path)),
+        false => format!("siskin chat {0}   (or: siskin bench {0})", units::quoted(path)),
+    }
 }

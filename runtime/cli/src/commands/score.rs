@@ -10,7 +10,8 @@ use serde_json::json;
 pub fn score(args: &ScoreArgs) -> Result<(), Failure> {
     let mut out = Out::new();
     let mut begun = false;
-    let measured = measure(&args.model, &args.text, &args.session, |token, log_prob| {
+    let why = "a score is of the tokens of one text";
+    let measured = measure(&args.model, &args.text, &args.session, why, |token, log_prob| {
         if args.json {
             // One object, written as it comes: a token is one line.
             out.text(if std::mem::replace(&mut begun, true) { ",\n" } else { "{\"tokens\": [\n" })?;

@@ -5,6 +5,7 @@ mod chat;
 mod info;
 mod measure;
 mod models;
+mod pairs;
 mod run;
 mod verify;
 

@@ -100,6 +100,7 @@ fn base(vocab_size: usize, blocks: Vec<BlockConfig>) -> ModelConfig {
         context: 64,
         position: Position::None,
         blocks,
+        encoder: Vec::new(),
         final_norm: Norm::None,
         norm_eps: 1e-5,
         norm_weight: true,
@@ -133,6 +134,7 @@ fn transformer(ffn: Ffn, norm: Norm, n_kv_heads: usize, bias: bool) -> BlockConf
         ffn_bias: bias,
         qk_norm: false,
         token_shift: false,
+        cross_attention: false,
     })
 }
 

@@ -64,7 +64,8 @@ pub enum Command {
 /// `train`.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Texts, UTF-8, of any size; several are one text, or with --mix a mixture by weight
+    /// Texts, UTF-8, of any size; several are one text, or with --mix a mixture by weight; for --model seq2seq lines of source, tab and
+    /// target
     #[arg(required = true)]
     pub texts: Vec<PathBuf>,
     /// Settings file (TOML); flags win over it
@@ -120,7 +121,7 @@ pub struct ResumeArgs {
 pub struct EvalArgs {
     /// Run folder
     pub run: PathBuf,
-    /// Text to measure on (default: the run's own validation part)
+    /// Text to measure on, or pairs for a seq2seq model (default: the run's own validation part)
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
     /// Tokens to measure at most, from the beginning; 0 is all

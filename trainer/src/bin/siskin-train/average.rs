@@ -23,7 +23,7 @@ pub fn average(args: AverageArgs) -> Result<()> {
     held_out.read(0, &mut ids)?;
     for run in runs.iter().filter(|_| ids.len() > 1) {
         let trained = Trained { config, vocab, weights: &run.store.values };
-        let loss = Measured::from_bytes(trained.to_bytes(DType::F32)?)?.loss(&ids, threads)?;
+        let loss = Measured::from_bytes(trained.to_bytes(DType::F32)?)?.loss(&ids, threads)?.0;
         println!(
             "{}: loss {loss:.4} by the runtime, float, after {} updates",
             run.name(),

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use siskin_format::ModelConfig;
 use siskin_format::config::BlockConfig;
 use siskin_format::schema::{Role, TensorSpec, schema};
-use siskin_trainer::Result;
 use siskin_trainer::data::Tokens;
 use siskin_trainer::ops::gemm::{View, ViewMut, gemm};
 use siskin_trainer::progress::{peak_memory, thousands};
@@ -14,6 +13,7 @@ use siskin_trainer::settings::presets::{TextFacts, fill};
 use siskin_trainer::settings::{Settings, read_toml};
 use siskin_trainer::train::run::trainer_config;
 use siskin_trainer::train::trainer::Trainer;
+use siskin_trainer::{Error, Result};
 
 use crate::args::BenchArgs;
 
@@ -25,6 +25,11 @@ pub fn bench(args: BenchArgs) -> Result<()> {
         Some(path) => args.settings.or(&read_toml(path)?),
         None => args.settings.clone(),
     };
+    if said.model.as_deref() == Some("seq2seq") {
+        let problem =
+            "seq2seq reads pairs, expected a model of one text: bench gpt or llama of the same sizes";
+        return Err(Error::Setting { key: "model", problem: problem.into() });
+    }
     let said = if said.model.is_none() { said.or(&nanogpt()) } else { said };
     let threads = said.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
     let settings = fill(&said, &TextFacts { threads })?;

@@ -7,7 +7,7 @@ use siskin_trainer::export::{MAX_MEASURED, Trained};
 use siskin_trainer::params::ParamStore;
 use siskin_trainer::progress::thousands;
 use siskin_trainer::report::outcome::Outcome;
-use siskin_trainer::settings::model::model_config;
+use siskin_trainer::settings::model::{is_seq2seq, model_config};
 use siskin_trainer::settings::presets::{TextFacts, fill};
 use siskin_trainer::settings::read_toml;
 use siskin_trainer::train::run::{Meta, exported_weights, texts_of, trainer_config, vocab_of};
@@ -48,6 +48,7 @@ pub fn export(args: ExportArgs) -> Result<()> {
     crate::train::tell(&args.run, &Outcome::exported(&args.output, dtype, &exported));
     println!("exported {file}: {dtype}, {} bytes", thousands(exported.bytes as f64));
     crate::train::print_losses(&exported, dtype);
+    crate::train::print_exact(&args.output, &val, threads)?;
     eprintln!("next: siskin verify {file}");
     Ok(())
 }
@@ -58,7 +59,10 @@ pub fn init(args: InitArgs) -> Result<()> {
         None => args.settings,
     };
     let settings = fill(&said, &TextFacts { threads: 1 })?;
-    let vocab: Vocab = tokenizer::placeholder(settings.vocab_size.unwrap_or(256))?;
+    let mut vocab: Vocab = tokenizer::placeholder(settings.vocab_size.unwrap_or(256))?;
+    if is_seq2seq(&settings) {
+        vocab = tokenizer::with_marks(&vocab)?;
+    }
     let config = model_config(&settings, vocab.len())?;
     let descent = siskin_trainer::settings::descent::DescentConfig::new(&settings)?;
     let mut store = ParamStore::<f32>::new(&config);

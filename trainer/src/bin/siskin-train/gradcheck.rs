@@ -1,7 +1,7 @@
 //! `gradcheck`: a whole configured model, parameter by parameter, against finite differences in f64.
 
 use siskin_trainer::gradcheck::{Fault, Options, check_model};
-use siskin_trainer::model::{Batch, Model, Noise};
+use siskin_trainer::model::{Batch, Model, Noise, Source};
 use siskin_trainer::params::ParamStore;
 use siskin_trainer::rng::Rng;
 use siskin_trainer::settings::descent::DescentConfig;
@@ -45,8 +45,14 @@ pub fn gradcheck(args: GradcheckArgs) -> Result<()> {
     let mut rng = Rng::stream(seed, 1);
     let mut draw =
         || (0..ROWS * config.context).map(|_| rng.below(config.vocab_size as u64) as u32).collect();
-    let (tokens, targets): (Vec<u32>, Vec<u32>) = (draw(), draw());
-    let batch = Batch { tokens: &tokens, targets: &targets, batch: ROWS, len: config.context };
+    let (tokens, targets, sources): (Vec<u32>, Vec<u32>, Vec<u32>) = (draw(), draw(), draw());
+    // One source fills its row, the other has padding behind it.
+    let lens: Vec<u32> = (0..ROWS).map(|row| (config.context >> row.min(1)).max(1) as u32).collect();
+    let source = match config.has_encoder() {
+        true => Source { tokens: &sources, lens: &lens, len: config.context },
+        false => Source::NONE,
+    };
+    let batch = Batch { tokens: &tokens, targets: &targets, batch: ROWS, len: config.context, source };
     let noise = Noise { dropout: f64::from(settings.dropout.unwrap_or(0.0)), seed, ..Noise::NONE };
     let options = Options {
         samples: (args.samples > 0).then_some(args.samples),

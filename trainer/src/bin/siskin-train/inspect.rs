@@ -21,6 +21,7 @@ pub fn inspect(args: InspectArgs) -> Result<()> {
         (None, None) => String::new(), // clap asks for one of them
     };
     let run = TrainedRun::open(&args.run)?;
+    run.must_read_text("inspect")?;
     let seen = Inspection::of(&run, &text)?;
     let all = pictures(&seen, choice(&args))?;
     if args.json {

@@ -14,6 +14,7 @@ const FILE: &str = "landscape.svg";
 pub fn landscape(args: LandscapeArgs) -> Result<()> {
     let runs = [&args.run].into_iter().chain(&args.between).map(|run| TrainedRun::open(run));
     let runs = runs.collect::<Result<Vec<_>>>()?;
+    runs.iter().try_for_each(|run| run.must_read_text("landscape"))?;
     let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
     let options = Options {
         grid: args.grid,

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use siskin_format::{DType, Vocab};
 use siskin_trainer::checkpoint::Checkpoint;
-use siskin_trainer::data::{Text, stream};
+use siskin_trainer::data::{Text, Tokens, stream};
 use siskin_trainer::export::Trained;
 use siskin_trainer::progress::Reading;
+use siskin_trainer::train::corpus::Scanned;
 use siskin_trainer::train::run::{Meta, exported_weights, texts_of, trainer_config, vocab_of};
 use siskin_trainer::verify::{Measured, SampleOptions};
 use siskin_trainer::{Error, Result};
@@ -30,6 +31,13 @@ pub fn eval(args: EvalArgs) -> Result<()> {
     let (model, meta, vocab) = open(&args.run)?;
     let most = if args.tokens == 0 { u64::MAX } else { args.tokens };
     let threads = args.threads.or(meta.settings.threads).unwrap_or(1);
+    if model.reads_pairs() {
+        let held_out = match &args.text {
+            Some(path) => Scanned::pairs_of(path, &meta.settings, &vocab)?,
+            None => texts_of(&meta, !args.json)?.held_out(&vocab, u64::MAX)?,
+        };
+        return eval_pairs(&args, &model, &ids_of(&held_out.first(most))?, meta.trainer.step, threads);
+    }
     let mut found = Vec::new();
     let mut measure = |name: &str, text: &Text, range: Range<u64>, share: f64| {
         let most = if share == 1.0 { most } else { (most as f64 * share).ceil() as u64 };
@@ -159,8 +167,42 @@ impl Stretch<'_> {
     }
 }
 
+fn ids_of(tokens: &Tokens) -> Result<Vec<u32>> {
+    let mut ids = vec![0; tokens.len() as usize];
+    tokens.read(0, &mut ids)?;
+    Ok(ids)
+}
+
+/// Loss of the targets, and how many of them the model writes itself.
+fn eval_pairs(args: &EvalArgs, model: &Measured, ids: &[u32], step: u64, threads: usize) -> Result<()> {
+    let found = model.exact_matches(ids, u64::MAX, threads)?;
+    let (loss, tokens) = (found.evaluation.loss(), found.evaluation.tokens);
+    if args.json {
+        let found = serde_json::json!({
+            "step": step, "tokens": tokens, "loss": loss, "perplexity": loss.exp(),
+            "pairs": found.pairs, "exact": found.exact, "accuracy": found.accuracy(),
+        });
+        println!("{found}");
+    } else {
+        println!(
+            "step {step}: loss {loss:.4} nats/token of the targets, perplexity {:.3}; exact match {:.2} % ({} of {} pairs)",
+            loss.exp(),
+            100.0 * found.accuracy(),
+            found.exact,
+            found.pairs
+        );
+    }
+    eprintln!("next: siskin-train export {} -o MODEL.siskin", args.run.display());
+    Ok(())
+}
+
 pub fn sample(args: SampleArgs) -> Result<()> {
-    let (model, meta, _) = open(&args.run)?;
+    let (model, meta, vocab) = open(&args.run)?;
+    if model.reads_pairs() && args.prompt.is_none() {
+        let ids = ids_of(&texts_of(&meta, false)?.held_out(&vocab, u64::MAX)?)?;
+        print!("{}", model.show_pairs(&ids, 10, meta.settings.threads.unwrap_or(1))?);
+        return Ok(());
+    }
     let options = SampleOptions {
         prompt: args.prompt.or(meta.settings.sample_prompt).unwrap_or_default(),
         n: args.n,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use siskin_format::DType;
 use siskin_format::receipt::{Origin, Receipt, Training};
 use siskin_format::xxh64::xxh64;
+use siskin_trainer::data::Tokens;
 use siskin_trainer::export::{Exported, MAX_MEASURED, Trained};
 use siskin_trainer::progress::{Progress, clock, peak_memory, thousands};
 use siskin_trainer::report::outcome::{self, Outcome};
@@ -22,6 +23,10 @@ use crate::args::{DisplayArgs, ResumeArgs, TrainArgs};
 
 /// Tokens of a sample while training, and of the last one.
 const SAMPLE_TOKENS: usize = 160;
+/// Held-out pairs that are shown of a model with an encoder,
+const SAMPLE_PAIRS: u64 = 5;
+/// and most of them that it is asked to write.
+const EXACT_PAIRS: u64 = 2000;
 
 pub fn train(args: TrainArgs) -> Result<()> {
     let said = match &args.config {
@@ -143,10 +148,17 @@ fn finish(run: &mut Run, quiet: bool) -> Result<()> {
     let file = run.export.display();
     println!("exported {file}: {dtype}, {} bytes", thousands(exported.bytes as f64));
     print_losses(&exported, dtype);
+    print_exact(&run.export, &held_out, threads)?;
     println!("\nfrom the mapped file:");
     let prompt = run.settings.sample_prompt.clone().unwrap_or_default();
     let options = SampleOptions { prompt, n: 2 * SAMPLE_TOKENS, temperature: 0.8, seed: 1, threads };
-    print_sample(&Measured::open(&run.export)?, &options)?;
+    let model = Measured::open(&run.export)?;
+    match model.reads_pairs() && options.prompt.is_empty() {
+        true => {
+            print!("{}", model.show_pairs(&first_pairs(&run.corpus.texts[0].val)?, SAMPLE_PAIRS, threads)?)
+        }
+        false => print_sample(&model, &options)?,
+    }
     if run.unsaved.is_some() {
         return Err(unsaved(run));
     }
@@ -154,7 +166,8 @@ fn finish(run: &mut Run, quiet: bool) -> Result<()> {
         Ok(page) => note(quiet, &format!("\nreport: {}", page.display())),
         Err(error) => eprintln!("warning: no report: {error}"),
     }
-    eprintln!("\nnext: siskin run {file}{}", from_source(&run.export));
+    let how = if model.reads_pairs() { " -p SOURCE" } else { "" };
+    eprintln!("\nnext: siskin run {file}{how}{}", from_source(&run.export, how));
     Ok(())
 }
 
@@ -230,11 +243,40 @@ pub fn print_losses(exported: &Exported, dtype: DType) {
     }
 }
 
+/// How many held-out targets a model with an encoder writes itself, of those that time allows to try.
+pub fn print_exact(file: &std::path::Path, val: &Tokens, threads: usize) -> Result<()> {
+    let model = Measured::open(file)?;
+    if !model.reads_pairs() || val.is_empty() {
+        return Ok(());
+    }
+    let mut ids = vec![0; val.len() as usize];
+    val.read(0, &mut ids)?;
+    let found = model.exact_matches(&ids, EXACT_PAIRS, threads)?;
+    println!(
+        "exact match, by the runtime's greedy decoding of the file: {:.2} % ({} of {} held-out pairs)",
+        100.0 * found.accuracy(),
+        thousands(found.exact as f64),
+        thousands(found.pairs as f64)
+    );
+    Ok(())
+}
+
+/// The first tokens of held-out pairs, enough for a sample.
+fn first_pairs(val: &Tokens) -> Result<Vec<u32>> {
+    let mut ids = vec![0; val.len().min(1 << 16) as usize];
+    val.read(0, &mut ids)?;
+    Ok(ids)
+}
+
 /// A sample of the present weights, drawn by the runtime from a file in memory.
 fn sample_of(run: &mut Run) -> Result<String> {
     let weights = run.trainer.weights();
     let trained = Trained { config: &run.trainer.config().model, vocab: &run.vocab, weights: &weights };
     let model = Measured::from_bytes(trained.to_bytes(DType::F32)?)?;
+    if model.reads_pairs() && run.settings.sample_prompt.as_deref().unwrap_or_default().is_empty() {
+        let threads = run.trainer.config().threads;
+        return model.show_pairs(&first_pairs(&run.corpus.texts[0].val)?, SAMPLE_PAIRS, threads);
+    }
     let options = SampleOptions {
         prompt: run.settings.sample_prompt.clone().unwrap_or_default(),
         n: SAMPLE_TOKENS,
@@ -266,10 +308,10 @@ pub fn print_sample(model: &Measured, options: &SampleOptions) -> Result<()> {
 }
 
 /// How to call `siskin` where it was not installed but built here.
-fn from_source(model: &std::path::Path) -> String {
+fn from_source(model: &std::path::Path, how: &str) -> String {
     let built = std::env::current_exe().is_ok_and(|exe| exe.iter().any(|part| part == "target"));
     if built {
-        format!("  (here: cargo run --release --bin siskin -- run {})", model.display())
+        format!("  (here: cargo run --release --bin siskin -- run {}{how})", model.display())
     } else {
         String::new()
     }

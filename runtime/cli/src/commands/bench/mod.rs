@@ -49,6 +49,8 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
 /// Prompt, generation, start, memory, and the machine's limits beside them; medians of the repetitions.
 fn measure(args: &BenchArgs, model_args: &ModelArgs) -> Result<Figures, Failure> {
     let (model, _) = open::model(model_args)?;
+    let why = "bench times a prompt and what goes on from it";
+    open::refuse_encoder(&model, &model_args.model, why, "eval, which prints its speed")?;
     let session_args = SessionArgs { threads: args.threads, pin: args.pin, ctx: None };
     let mut session = open::session(&model, model_args, &session_args)?;
     let (n_prompt, n_gen) = lengths(args, session.context())?;

@@ -12,6 +12,7 @@ pub fn config_json(config: &ModelConfig) -> Value {
         "position": position_json(config.position),
         "n_layers": config.n_layers(),
         "blocks": config.blocks.iter().map(block_json).collect::<Vec<_>>(),
+        "encoder": config.encoder.iter().map(transformer_json).collect::<Vec<_>>(),
         "final_norm": config.final_norm.name(),
         "norm_eps": short(config.norm_eps),
         "norm_weight": config.norm_weight,
@@ -66,21 +67,24 @@ fn transformer_json(t: &TransformerConfig) -> Value {
         "n_heads": t.n_heads, "n_kv_heads": t.n_kv_heads, "head_dim": t.head_dim, "d_ff": t.d_ff,
         "ffn": t.ffn.name(), "norm": t.norm.name(), "residual": t.residual, "qkv_bias": t.qkv_bias,
         "out_bias": t.out_bias, "ffn_bias": t.ffn_bias, "qk_norm": t.qk_norm,
-        "token_shift": t.token_shift,
+        "token_shift": t.token_shift, "cross_attention": t.cross_attention,
     })
 }
 
 /// The stack in lines: runs of equal blocks together.
 pub fn blocks(config: &ModelConfig) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut index = 0;
-    while index < config.blocks.len() {
-        let block = &config.blocks[index];
-        let n = config.blocks[index..].iter().take_while(|other| *other == block).count();
-        lines.push(format!("{n} × {}", block_line(block)));
-        index += n;
+    let encoder: Vec<String> = config.encoder.iter().map(transformer_line).collect();
+    let blocks: Vec<String> = config.blocks.iter().map(block_line).collect();
+    let named = |name: &'static str| move |line| format!("{name}{line}");
+    match config.has_encoder() {
+        true => runs(&encoder).map(named("encoder ")).chain(runs(&blocks).map(named("decoder "))).collect(),
+        false => runs(&blocks).collect(),
     }
-    lines
+}
+
+/// Runs of equal lines, each as one with its number.
+fn runs(lines: &[String]) -> impl Iterator<Item = String> {
+    lines.chunk_by(|a, b| a == b).map(|run| format!("{} × {}", run.len(), run[0]))
 }
 
 fn block_line(block: &BlockConfig) -> String {
@@ -112,6 +116,7 @@ fn transformer_line(t: &TransformerConfig) -> String {
         (!t.residual, "no residual".into()),
         (t.qk_norm, "qk-norm".into()),
         (t.token_shift, "token shift".into()),
+        (t.cross_attention, "cross-attention".into()),
         (!biased.is_empty(), format!("biases of {}", biased.join(", "))),
     ];
     format!("transformer {heads} of {}, {} {} wide{}", t.head_dim, t.ffn, t.d_ff, listed(&options))
