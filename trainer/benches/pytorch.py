@@ -151,7 +151,7 @@ def siskin_command(program, row, threads, seconds, steps):
              "vocab-size": VOCAB, "optimizer": "adamw", "lr": 1e-3, "weight-decay": 0.1, "clip-norm": CLIP, "threads": threads,
              "seconds": seconds, "least-steps": steps}
     if heads:
-        flags["n-heads"] = heads
+        flags.update({"n-heads": heads, "token-shift": "false"})
     if family == "llama":  # what plain Llama does not have
         flags.update({"qk-norm": "false", "logit-softcap": 0})
     return [program, "bench", "--json"] + [word for name, value in flags.items() for word in (f"--{name}", str(value))]

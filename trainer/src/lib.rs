@@ -24,6 +24,7 @@ pub mod ops;
 pub mod optim;
 pub mod parallel;
 pub mod params;
+pub mod plan;
 pub mod plot;
 pub mod pool;
 pub mod progress;

@@ -36,12 +36,12 @@ pub struct Division {
 
 impl Division {
     /// A division that suits most machines: shards of at least 384 tokens, so that summing gradients stays cheap beside
-    /// computing them, 8 of them at most; about 512 tokens through a tape at once, more of which only cost memory. A `recurrent`
+    /// computing them, 8 of them at most, but two from 256 tokens on, so that small batches have two cores; about 512 tokens through a tape at once, more of which only cost memory. A `recurrent`
     /// model multiplies one token of each window at a time, so its shards have at least 16 windows, which go through the tape
     /// together, 32 at most: fewer would read the weights too often for what they compute.
     pub fn for_batch(batch: usize, len: usize, recurrent: bool) -> Self {
         let (least, windows) = if recurrent { (16, 32) } else { (1, (512 / len.max(1)).max(1)) };
-        let fits = |&n: &usize| least * n <= batch && batch * len >= 384 * n;
+        let fits = |&n: &usize| least * n <= batch && batch * len >= if n == 2 { 256 } else { 384 * n };
         Division { shards: [8, 4, 2].into_iter().find(fits).unwrap_or(1), windows }
     }
 }
@@ -86,6 +86,8 @@ pub struct DataParallel<T> {
     shards: Vec<Shard<T>>,
     tapes: Tapes<T>,
     batch: usize,
+    /// What each window of a training batch is cut into.
+    pieces: usize,
     threads: rayon::ThreadPool,
 }
 
@@ -124,7 +126,13 @@ impl<T: Float> DataParallel<T> {
         let bounds = |s: usize| s * batch / shards;
         let shards =
             (0..shards).map(|s| Shard::new(model, bounds(s)..bounds(s + 1), division.windows)).collect();
-        Ok(DataParallel { shards, tapes: Tapes(Mutex::new(Vec::new())), batch, threads: pool })
+        Ok(DataParallel { shards, tapes: Tapes(Mutex::new(Vec::new())), batch, pieces: 1, threads: pool })
+    }
+
+    /// From now on each window of a training batch goes through the model as `pieces` shorter ones, which do not see each
+    /// other. For models without recurrent blocks, which would carry nothing between the pieces.
+    pub fn cut_windows(&mut self, pieces: usize) {
+        self.pieces = pieces;
     }
 
     /// Trains on a batch as far as the gradient of its mean loss, which [`DataParallel::gradient`] then gives; moves the
@@ -154,10 +162,10 @@ impl<T: Float> DataParallel<T> {
         assert_eq!(batch.batch, self.batch, "windows of a batch");
         let counted = batch.counted();
         let scale = T::from_f64(1.0 / counted.max(1) as f64);
-        let (shards, tapes, values) = (&mut self.shards, &self.tapes, &*store);
+        let (shards, tapes, values, pieces) = (&mut self.shards, &self.tapes, &*store, self.pieces);
         self.threads.install(|| {
             shards.par_iter_mut().with_max_len(1).for_each(|shard| {
-                tapes.lend(|tape| shard.train(tape, model, values, batch, noise, scale));
+                tapes.lend(|tape| shard.train(tape, model, values, batch, pieces, noise, scale));
             });
             sum_tree(shards);
         });
@@ -299,6 +307,7 @@ impl<T: Float> Shard<T> {
         model: &Model<T>,
         store: &ParamStore<T>,
         batch: Batch<'_>,
+        pieces: usize,
         noise: Noise,
         scale: T,
     ) {
@@ -308,7 +317,7 @@ impl<T: Float> Shard<T> {
         for part in &mut self.parts {
             let noise = Noise { part: part.first as u64, ..noise };
             let grads = Gradients { flat: &mut self.gradient, moments: &mut self.moments };
-            let (state, rows) = (&mut part.training, cut(batch, part.first, part.windows));
+            let (state, rows) = (&mut part.training, cut(batch, part.first, part.windows).cut_into(pieces));
             self.loss += model.loss_and_gradient(tape, store, grads, rows, state, noise, scale);
         }
     }
@@ -410,6 +419,7 @@ mod tests {
     #[test]
     fn default_divisions() {
         assert_eq!(Division::for_batch(12, 64, false), Division { shards: 2, windows: 8 });
+        assert_eq!(Division::for_batch(6, 64, false), Division { shards: 2, windows: 8 });
         assert_eq!(Division::for_batch(64, 256, false), Division { shards: 8, windows: 2 });
         assert_eq!(Division::for_batch(1, 4096, false), Division { shards: 1, windows: 1 });
         assert_eq!(Division::for_batch(50, 50, true), Division { shards: 2, windows: 32 });
@@ -437,6 +447,26 @@ mod tests {
             assert!(bytes < tapes * (block + (3 << 20)), "{bytes} bytes in {tapes} tapes");
             assert!(bytes < all_logits / 4, "{bytes} bytes, all logits are {all_logits}");
         }
+    }
+
+    #[test]
+    fn cut_windows_are_shorter_windows_of_the_same_tokens() {
+        let config = tiny_gpt();
+        let model = Model::new(&config).unwrap();
+        let mut store = filled(&config, 3);
+        let ids = tokens(4 * 6, config.vocab_size, 4);
+        let whole = Batch { tokens: &ids, targets: &ids, batch: 4, len: 6, source: Source::NONE };
+        let division = Division { shards: 2, windows: 2 };
+        let mut cut = DataParallel::new(&model, 4, division, 2).unwrap();
+        cut.cut_windows(3);
+        let loss = cut.step(&model, &mut store, whole, Noise::NONE);
+        let mut short = DataParallel::new(&model, 12, division, 2).unwrap();
+        let expected = short.step(&model, &mut store, whole.cut_into(3), Noise::NONE);
+        assert!((loss.sum - expected.sum).abs() < 1e-9 && loss.counted == expected.counted);
+        let pairs = cut.gradient().iter().zip(short.gradient().iter());
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-12));
+        cut.cut_windows(1);
+        assert!((cut.step(&model, &mut store, whole, Noise::NONE).sum - loss.sum).abs() > 1e-3);
     }
 
     /// On one thread, as with two it is chance whether both are ever busy at once.

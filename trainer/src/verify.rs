@@ -155,6 +155,15 @@ impl Measured {
         Ok(all)
     }
 
+    /// Bytes that a session on `threads` threads allocates.
+    ///
+    /// # Errors
+    /// A session that cannot be.
+    pub fn session_bytes(&self, threads: usize) -> Result<usize> {
+        let options = SessionOptions { threads: Some(threads), ..Default::default() };
+        self.model.session_bytes(&options).map_err(refused)
+    }
+
     /// A golden run for a receipt.
     ///
     /// # Errors

@@ -96,6 +96,15 @@ impl Batch<'_> {
     pub fn counted(&self) -> usize {
         self.targets.iter().filter(|&&t| t != IGNORE).count()
     }
+
+    /// The same tokens as windows of a `pieces`-th of the length.
+    ///
+    /// # Panics
+    /// If `pieces` does not divide the length.
+    pub fn cut_into(self, pieces: usize) -> Self {
+        assert!(self.len.is_multiple_of(pieces), "{pieces} pieces of {} tokens", self.len);
+        Batch { batch: self.batch * pieces, len: self.len / pieces, ..self }
+    }
 }
 
 /// What is random about a training step.

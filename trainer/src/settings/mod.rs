@@ -158,6 +158,9 @@ pub struct Settings {
     /// Tokens per training window
     #[arg(long, help_heading = "Data")]
     pub context: Option<usize>,
+    /// Share of the steps over which windows grow from an eighth of the context to all of it (Transformers); 0 is off
+    #[arg(long, help_heading = "Data")]
+    pub length_warmup: Option<f64>,
     /// Windows per step, or `full` for full-batch descent (1 is stochastic descent)
     #[arg(long, help_heading = "Data")]
     pub batch_size: Option<String>,
@@ -449,6 +452,7 @@ impl Settings {
             tokenizer,
             vocab_size,
             context,
+            length_warmup,
             batch_size,
             val_fraction,
             mix,

@@ -81,7 +81,10 @@ fn add_encoder(s: &Settings, config: &mut ModelConfig) -> Result<()> {
 }
 
 /// The preset's name.
-pub(super) fn family(s: &Settings) -> Result<&str> {
+///
+/// # Errors
+/// It is not known.
+pub(crate) fn family(s: &Settings) -> Result<&str> {
     choice("model", s.model.as_deref().unwrap_or(super::presets::DEFAULT_MODEL), super::MODELS)
 }
 

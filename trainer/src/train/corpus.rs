@@ -214,6 +214,11 @@ impl Scanned {
         Ok(rule.pairs(&Text::open(&[path])?, vocab)?.data.train)
     }
 
+    /// Bytes of text to train on.
+    pub fn training_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.split.train.end - part.split.train.start).sum()
+    }
+
     /// The held-out parts: name, text, bytes of it, share.
     pub fn validation(&self) -> impl Iterator<Item = (&str, &Text, Range<u64>, f64)> {
         self.parts.iter().map(|part| (&*part.name, &part.text, part.split.val.clone(), part.share))

@@ -15,12 +15,15 @@ use super::trainer::{FINAL_TOKENS, Numbers, Trainer, TrainerConfig, TrainerState
 use crate::checkpoint::{Checkpoint, Loaded, RunDir};
 use crate::error::{Error, Result};
 use crate::params::ParamStore;
+use crate::plan::{self, Question};
 use crate::progress::thousands;
 use crate::settings::descent::DescentConfig;
 use crate::settings::model::{is_seq2seq, model_config};
 use crate::settings::presets::{DEFAULT_MINUTES, TextFacts, fill};
 use crate::settings::{Settings, choice};
 
+/// Tokens of each part of a text that a plan looks into.
+const LOOKED_INTO: u64 = 1 << 20;
 /// How long the speed is measured before a budget in minutes becomes a number of steps.
 const CALIBRATION: Duration = Duration::from_millis(1500);
 
@@ -124,8 +127,7 @@ impl Run {
         }
         let absolute_texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
         settings.cache = settings.cache.as_deref().map(absolute).transpose()?;
-        let context = said.context;
-        let mut run = Run::prepare(settings, context, texts, absolute_texts, dir, export, note, bars)?;
+        let mut run = Run::prepare(settings, Some(said), texts, absolute_texts, dir, export, note, bars)?;
         let budget = match run.settings.steps {
             Some(steps) => steps,
             None => run.measure_budget(run.trainer.config().clone(), started)?,
@@ -148,11 +150,11 @@ impl Run {
         Ok(run)
     }
 
-    /// A run that has made no update, as long as it is not said how many it makes. `texts` are called what `named` says. Pairs bring
-    /// their own context where none is `said`.
+    /// A run that has made no update, as long as it is not said how many it makes. `texts` are called what `named` says. What `said`
+    /// leaves open may follow from the texts: pairs bring their own context, a budget in minutes chooses size, context and batch.
     fn prepare(
         mut settings: Settings,
-        said_context: Option<usize>,
+        said: Option<&Settings>,
         named: &[PathBuf],
         texts: Vec<PathBuf>,
         dir: RunDir,
@@ -177,8 +179,11 @@ impl Run {
             Ok((vocab, corpus, line))
         })?;
         note(&line);
-        if let Some(longest) = corpus.longest {
-            settings.context = said_context.or(Some(longest));
+        if let Some(said) = said {
+            if let Some(longest) = corpus.longest {
+                settings.context = said.context.or(Some(longest));
+            }
+            settings = planned(settings, said, &vocab, &corpus, note)?;
         }
         let trainer = Trainer::mixed(trainer_config(&settings, vocab.len())?, corpus.texts.clone())?;
         if settings.mix.is_some() {
@@ -222,9 +227,7 @@ impl Run {
             plan.settings.threads = threads;
         }
         let named = plan.texts.clone();
-        let context = plan.settings.context;
-        let mut run =
-            Run::prepare(plan.settings, context, &named, plan.texts, dir, &plan.export, note, bars)?;
+        let mut run = Run::prepare(plan.settings, None, &named, plan.texts, dir, &plan.export, note, bars)?;
         if run.corpus.hash != plan.text_hash {
             return Err(changed(&crate::data::Text::open(&named)?));
         }
@@ -421,6 +424,29 @@ pub fn checkpoint_of<'a>(trainer: &'a Trainer, vocab: &Vocab, meta: &Meta) -> Re
     Ok(checkpoint)
 }
 
+/// `settings` with what is open in `said` chosen for a budget in minutes. A number of steps keeps the preset, so that its result does
+/// not depend on the machine; so do pairs.
+fn planned(
+    settings: Settings,
+    said: &Settings,
+    vocab: &Vocab,
+    corpus: &Corpus,
+    note: Notes<'_>,
+) -> Result<Settings> {
+    let Some(minutes) = settings.minutes.filter(|_| settings.steps.is_none() && corpus.longest.is_none())
+    else {
+        return Ok(settings);
+    };
+    let threads = settings.threads.unwrap_or_else(cores);
+    let (train, val) = (corpus.trained_on(LOOKED_INTO)?, corpus.held_out(LOOKED_INTO)?);
+    let unique = corpus.n_tokens().0 as f64;
+    let question = Question { said, train: &train, val: &val, unique, vocab, minutes, threads };
+    let Some(plan) = plan::Plan::make(&question)? else { return Ok(settings) };
+    note(&plan.describe(minutes));
+    let chosen = plan.best().settings.clone();
+    Ok(Settings { minutes: Some(minutes), cache: settings.cache, ..chosen })
+}
+
 /// The trainer that filled settings describe, for a vocabulary of `vocab_size` tokens.
 ///
 /// # Errors
@@ -441,16 +467,32 @@ pub fn trainer_config(s: &Settings, vocab_size: usize) -> Result<TrainerConfig> 
     }
     Ok(TrainerConfig {
         seq_len: model.context,
-        model,
         descent: DescentConfig::new(s)?,
         batch_size: batch_size(s)?,
         dropout,
         qat: qat(s)?,
         shards: s.shards,
+        length_warmup: length_warmup(s, &model)?,
         recompute: s.recompute == Some(true),
         seed: s.seed.unwrap_or(1),
         threads,
+        model,
     })
+}
+
+/// Windows grow only where no recurrent state is carried from one piece of a window to the next.
+fn length_warmup(s: &Settings, model: &ModelConfig) -> Result<f64> {
+    let share = s.length_warmup.unwrap_or(0.0);
+    let recurrent = model.blocks.iter().any(|block| block.recurrent().is_some());
+    let problem = match share {
+        _ if !(0.0..=1.0).contains(&share) => format!("is {share}, expected 0 (off) to 1"),
+        _ if share > 0.0 && recurrent => {
+            "is for Transformers: recurrent blocks carry their state through whole windows, leave it out"
+                .into()
+        }
+        _ => return Ok(share),
+    };
+    Err(Error::Setting { key: "length_warmup", problem })
 }
 
 fn qat(s: &Settings) -> Result<Option<QatConfig>> {
@@ -583,6 +625,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find", path))
 }
 
-pub(crate) fn cores() -> usize {
+/// Cores of this machine.
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }

@@ -42,6 +42,8 @@ pub struct TrainerConfig {
     pub qat: Option<QatConfig>,
     /// Pieces of a batch; `None` for [`Division::for_batch`]'s.
     pub shards: Option<usize>,
+    /// Share of the steps over which windows grow to their length; 0 for none.
+    pub length_warmup: f64,
     /// Whether blocks run again on the way back, to need less memory; decides nothing.
     pub recompute: bool,
     /// Seed of everything random.
@@ -221,6 +223,7 @@ impl Trainer {
     /// [`Error::Diverged`] when several in a row would be skipped, or when numbers that outlive the update, such as
     /// weights, are not finite: only an earlier state helps then. Or a damaged token cache.
     pub fn step(&mut self, total: u64) -> Result<StepReport> {
+        self.runner.cut_windows(pieces(self.config.length_warmup, self.config.seq_len, self.step, total));
         let start = self.config.qat.map_or(0.0, |qat| qat.start);
         let sum = self.as_exported(self.step as f64 >= start * total as f64, Self::gradients)?;
         let loss = sum.mean();
@@ -600,6 +603,15 @@ fn reserve(config: &TrainerConfig, division: Division, n_params: usize) -> Resul
     })
 }
 
+/// What each window of `len` tokens is cut into at update number `step` of `total`, of which windows grow over the share `warmup`: 8
+/// pieces at first, then 4, then 2, then 1, as far as the length divides. It depends on nothing else, so that a resumed run cuts alike.
+fn pieces(warmup: f64, len: usize, step: u64, total: u64) -> usize {
+    let growing = warmup * total as f64;
+    let passed = if growing > 0.0 { (3.0 * step as f64 / growing) as u32 } else { 3 };
+    let pieces = 8usize >> passed.min(3);
+    if len.is_multiple_of(pieces) { pieces } else { 1 }
+}
+
 /// Whether the state of the stack goes on from window to window: no block bounds it by a context.
 pub fn carries(config: &ModelConfig) -> bool {
     !config.has_attention() && config.position == siskin_format::config::Position::None
@@ -617,4 +629,18 @@ fn other_model(name: &str, found: usize, expected: usize) -> Error {
     Error::Run(format!(
         "the checkpoint has {found} {name}, this model needs {expected}: it is of another model"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pieces;
+
+    #[test]
+    fn windows_grow_over_the_share_of_the_steps_that_was_asked_for() {
+        let at = |step| pieces(0.3, 64, step, 100);
+        assert_eq!([0, 9, 10, 19, 20, 29, 30, 99].map(at), [8, 8, 4, 4, 2, 2, 1, 1]);
+        assert_eq!([0, 50].map(|step| pieces(0.0, 64, step, 100)), [1, 1]);
+        // 12 tokens have no eighth; a run without an end (`u64::MAX` steps) is at its beginning.
+        assert_eq!([0, 10].map(|step| pieces(0.3, 12, step, 100)), [1, 4]);
+    }
 }

@@ -30,6 +30,8 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Go on with a run from its newest valid checkpoint
     Resume(ResumeArgs),
+    /// Show what `train --minutes` would choose for a text on this machine, and what would come of it
+    Plan(Box<PlanArgs>),
     /// Measure the loss of a run on a text
     Eval(EvalArgs),
     /// Let a run's model speak
@@ -114,6 +116,28 @@ pub struct ResumeArgs {
     /// What is shown meanwhile.
     #[command(flatten)]
     pub display: DisplayArgs,
+}
+
+/// `plan`.
+#[derive(Args)]
+#[command(after_help = "\
+Times a few sizes for a second, looks at how hard the text is to predict, and takes the size whose predicted loss is least: \
+the range behind it is two standard deviations of the runs that the rule was fitted on (docs/recipes.md). Bytes are exact. \
+Tokens/s of a Raspberry Pi are estimates from published bandwidths and counted cycles (docs/arm.md), not measurements.\n\
+  siskin-train plan my.txt --minutes 10\n  siskin-train plan my.txt --minutes 10 --model lstm --dtype q4 --json")]
+pub struct PlanArgs {
+    /// Texts, UTF-8
+    #[arg(required = true)]
+    pub texts: Vec<PathBuf>,
+    /// Settings file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The settings; what they say is kept, minutes are the budget (default 5).
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 /// `eval`.

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use siskin_format::ModelConfig;
-use siskin_format::config::BlockConfig;
-use siskin_format::schema::{Role, TensorSpec, schema};
 use siskin_trainer::data::Tokens;
 use siskin_trainer::ops::gemm::{View, ViewMut, gemm};
+use siskin_trainer::plan::flops;
 use siskin_trainer::progress::{peak_memory, thousands};
 use siskin_trainer::rng::Rng;
 use siskin_trainer::settings::presets::{TextFacts, fill};
@@ -110,7 +108,7 @@ impl Bench {
         let vocab_size = settings.vocab_size.unwrap_or(65);
         let settings = Settings { threads: Some(threads), ..settings.clone() };
         let config = trainer_config(&settings, vocab_size)?;
-        let flops_per_token = flops_per_token(&config.model, config.seq_len);
+        let flops_per_token = flops::per_token(&config.model, config.seq_len);
         let mut rng = Rng::new(1);
         let windows = settings.batch_size.as_deref().and_then(|b| b.parse::<usize>().ok()).unwrap_or(1);
         let text = TEXT.max(2 * windows * config.seq_len);
@@ -133,25 +131,6 @@ impl Bench {
         let tokens_per_second = self.tokens as f64 / seconds;
         Found { seconds, tokens_per_second, flops_per_second: tokens_per_second * self.flops_per_token }
     }
-}
-
-/// Floating-point operations of a training step for each token of a window of `len`, of the model's products alone: 2 of each
-/// weight forward, 4 back; of attention, half of the square of the window, 2 products forward and 5 back.
-fn flops_per_token(config: &ModelConfig, len: usize) -> f64 {
-    let multiplies = |role: Role| {
-        matches!(role, Role::Matrix | Role::MatrixToResidual | Role::Recurrent | Role::Head)
-            || (role == Role::Embedding && config.tied_head)
-    };
-    let weights: usize = schema(config).iter().filter(|t| multiplies(t.role)).map(TensorSpec::len).sum();
-    let heads: usize = config
-        .blocks
-        .iter()
-        .map(|block| match block {
-            BlockConfig::Transformer(t) => t.n_heads * t.head_dim,
-            _ => 0,
-        })
-        .sum();
-    6.0 * weights as f64 + 7.0 * (len * heads) as f64
 }
 
 /// FLOP/s of f32 products whose operands stay in the first-level cache, on `threads` threads together: nearly the peak of the machine's
@@ -184,6 +163,8 @@ fn nanogpt() -> Settings {
         d_model: Some(128),
         context: Some(64),
         batch_size: Some("12".into()),
+        token_shift: Some(false),
+        optimizer: Some("adamw".into()),
         ..Default::default()
     }
 }

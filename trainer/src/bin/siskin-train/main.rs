@@ -11,6 +11,7 @@ mod inspect;
 mod landscape;
 mod lr_find;
 mod measure;
+mod plan;
 mod report;
 mod table;
 mod tokenizer;
@@ -38,6 +39,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Train(args) => train::train(*args),
         Command::Resume(args) => train::resume(args),
+        Command::Plan(args) => plan::plan(*args),
         Command::Eval(args) => measure::eval(args),
         Command::Sample(args) => measure::sample(args),
         Command::Export(args) => export::export(args),
