@@ -65,7 +65,11 @@ impl Planted {
     pub fn train(&self, text: &str, held_out: bool, dir: &Path) -> Result<Case> {
         let settings = settings_of(&self.all_flags(held_out))?;
         let path = dir.join("text.txt");
-        let end = if self.text == 0 { text.len() } else { text.floor_char_boundary(self.text) };
+        let end = if self.text == 0 {
+            text.len()
+        } else {
+            (0..=self.text).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
+        };
         std::fs::write(&path, &text[..end]).map_err(Error::io("write", &path))?;
         let folder = dir.join("run");
         let mut run = Run::start(&settings, &[path], &folder, Path::new("model.siskin"), &|_| ())?;

@@ -150,7 +150,7 @@ fn evaluate(
     observer: &mut dyn Observer,
 ) -> Result<Option<StopReason>> {
     let Some(loss) = trainer.evaluate(plan.eval_tokens)? else { return Ok(None) };
-    let (loss, tokens) = (loss.mean(), loss.counted as u64);
+    let (loss, tokens) = (loss.mean(), loss.counted);
     let point = Point { step: trainer.steps(), seconds: spent.as_secs_f64(), loss };
     curve.evals.push(point);
     observer.evaluated(&point, tokens);
