@@ -192,7 +192,7 @@ mod tests {
             Some("siskin-train-train") => {
                 assert!(
                     page.contains(".SH MODEL")
-                        && page.contains("[possible values: rnn, gru, lstm, gpt, llama]")
+                        && page.contains("[possible values: rnn, gru, lstm, gpt, llama, seq2seq]")
                 );
                 assert!(page.contains("\nsiskin-train train [OPTIONS] <TEXTS>...\n"));
             }
