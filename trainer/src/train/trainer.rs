@@ -345,9 +345,10 @@ impl Trainer {
     /// # Errors
     /// A damaged token cache.
     pub fn evaluate(&mut self, most: u64) -> Result<Option<Evaluation>> {
-        self.descent.swap_average(&mut self.store.values);
+        self.collect_mean_statistics()?;
+        self.swap_average();
         let found = self.validate(most);
-        self.descent.swap_average(&mut self.store.values);
+        self.swap_average();
         found
     }
 
@@ -412,6 +413,7 @@ impl Trainer {
         let place = self.feed.place();
         let carried: Vec<f32> = self.runner.state().copied().collect();
         let own = self.store.buffers.clone();
+        self.runner.cut_windows(1); // as windows are evaluated; every update cuts anew
         self.descent.swap_average(&mut self.store.values);
         let collected = self.as_exported(true, Self::collect_statistics);
         self.descent.swap_average(&mut self.store.values);

@@ -181,8 +181,10 @@ fn unsaved(run: &Run) -> Error {
 
 /// The weights of the best evaluation if they still do better on the whole validation part (of a long one, its beginning), else the last ones.
 fn choose_weights(run: &mut Run, quiet: bool) -> Result<Vec<f32>> {
+    // Before the weights are taken: it collects the statistics that belong to a mean of them.
+    let found = run.trainer.evaluate(FINAL_TOKENS)?;
     let last = run.trainer.weights();
-    let Some(found) = run.trainer.evaluate(FINAL_TOKENS)? else { return Ok(last) };
+    let Some(found) = found else { return Ok(last) };
     let (loss, step, by_text) = (found.mean(), run.trainer.steps(), run.corpus.describe(&found));
     let of = match run.trainer.held_out() {
         n if n > FINAL_TOKENS => {
