@@ -486,6 +486,9 @@ fn length_warmup(s: &Settings, model: &ModelConfig) -> Result<f64> {
     let recurrent = model.blocks.iter().any(|block| block.recurrent().is_some());
     let problem = match share {
         _ if !(0.0..=1.0).contains(&share) => format!("is {share}, expected 0 (off) to 1"),
+        _ if share > 0.0 && model.has_encoder() => {
+            "is for models of one text: pairs are not cut into pieces, leave it out".into()
+        }
         _ if share > 0.0 && recurrent => {
             "is for Transformers: recurrent blocks carry their state through whole windows, leave it out"
                 .into()
