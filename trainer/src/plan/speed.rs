@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::train::run::trainer_config;
-use crate::train::trainer::Trainer;
+use crate::train::trainer::{Trainer, TrainerConfig};
 
 /// Operations of a step, and how many of them a second takes.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,8 @@ impl Speed {
         let each = limit.div_f64(settings.len().max(1) as f64);
         let mut trials: Vec<Trial> = Vec::new();
         for s in settings {
-            let config = trainer_config(s, vocab_size)?;
+            // Whole windows take longest, and are most of a run.
+            let config = TrainerConfig { length_warmup: 0.0, ..trainer_config(s, vocab_size)? };
             let windows = s.batch_size.as_deref().and_then(|b| b.parse().ok()).unwrap_or(1);
             let flops = flops_of_step(s, &config.model, windows);
             // The first step, which allocates, takes about as long as another.

@@ -380,6 +380,8 @@ impl Run {
             let problem = format!("is {minutes}, expected a positive number");
             return Err(Error::Setting { key: "minutes", problem });
         }
+        // Whole windows take longest, and are most of a run.
+        let config = TrainerConfig { length_warmup: 0.0, ..config };
         let mut trial = Trainer::mixed(config, self.corpus.texts.clone())?;
         let limit = CALIBRATION.min(Duration::from_secs_f64((minutes * 60.0).min(1e6) * 0.05));
         trial.step(1_000_000)?; // buffers are allocated here
