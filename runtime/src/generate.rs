@@ -196,7 +196,8 @@ impl Generator {
     ///
     /// # Errors
     /// [`Error::NoTokens`], [`Error::Token`], [`Error::ContextFull`] and [`Error::Cancelled`] as [`Session::forward`];
-    /// [`Error::OutOfMemory`]. The generator then stands where it stood.
+    /// [`Error::OutOfMemory`]. The generator then stands where it stood; when it is cancelled between a source and its target, it
+    /// is as after [`Generator::reset`].
     pub fn start(&mut self, prompt: &[u32], max_tokens: usize) -> Result<(), Error> {
         if !prompt.is_empty() && self.session.model().config().has_encoder() {
             self.read_source(prompt)?;
@@ -213,7 +214,7 @@ impl Generator {
         self.session.encode(source)?;
         let start = self.session.model().target_start();
         if let Err(error) = self.session.forward(&[start]) {
-            self.session.reset();
+            self.reset();
             return Err(error);
         }
         self.sampler.forget();
