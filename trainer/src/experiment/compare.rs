@@ -86,7 +86,9 @@ impl Comparison {
         let begin = Instant::now();
         let (mut step, mut eval, mut whole) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         for outcome in &self.outcomes {
-            let mut trial = data.trainer(&outcome.settings).map_err(|e| outcome.variant.error(&e))?;
+            // Whole windows take longest, and are most of a training.
+            let settings = Settings { length_warmup: None, ..outcome.settings.clone() };
+            let mut trial = data.trainer(&settings).map_err(|e| outcome.variant.error(&e))?;
             // A variant that breaks at once costs nothing, and is shown as broken later.
             if trial.step(1_000_000).is_err() {
                 continue;
