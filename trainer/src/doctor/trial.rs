@@ -134,6 +134,8 @@ fn arm(
         observe_every: Some(steps.div_ceil(LOOKS)),
         sample_every: Some(0),
         checkpoint_every: Some(steps),
+        // The seed of the run is that of its best beginning: others would take a part of the updates.
+        restarts: Some(1),
         ..Default::default()
     };
     let settings = Settings { minutes: None, ..short.or(&remedy).or(&meta.settings) };
