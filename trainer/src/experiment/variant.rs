@@ -12,6 +12,9 @@ const SHARED: &[(&str, &str)] = &[
     ("vocab_size", "losses per token of different vocabularies cannot be compared"),
     ("val_fraction", "all variants are measured on the same held-out part"),
     ("threads", "the seconds of all variants are taken with the same threads"),
+    ("mix", "all variants are trained on the same texts"),
+    ("restarts", "every training is one of its own; give --seeds N for several beginnings"),
+    ("restart_share", "every training is one of its own; give --seeds N for several beginnings"),
     ("seed", "all variants begin alike; give --seeds N for several beginnings"),
     ("minutes", "it is shared by all variants: give --minutes once"),
     ("eval_every", "all variants are measured at the same steps"),
@@ -20,7 +23,7 @@ const SHARED: &[(&str, &str)] = &[
 
 /// Settings that change no loss.
 const IDLE: &[&str] =
-    &["dtype", "sample_every", "sample_prompt", "checkpoint_every", "observe_every", "keep_best"];
+    &["dtype", "cache", "sample_every", "sample_prompt", "checkpoint_every", "observe_every", "keep_best"];
 
 /// Settings that belong to an optimiser: they go with it.
 macro_rules! without_optimizer {
