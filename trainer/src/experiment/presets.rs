@@ -28,7 +28,7 @@ const RATES: &[(&str, [f32; 5])] = &[
 /// The rate of `optimizer` in the set `optimizers`, for the model family `family`.
 pub fn tuned_rate(family: &str, optimizer: &str) -> Option<f32> {
     let column = MODELS.iter().position(|model| *model == family)?;
-    RATES.iter().find(|row| row.0 == optimizer).map(|row| row.1[column])
+    RATES.iter().find(|row| row.0 == optimizer).and_then(|row| row.1.get(column).copied())
 }
 
 /// The variants of `preset` for what `filled` describes, trained for `steps` updates.
@@ -38,10 +38,10 @@ pub fn tuned_rate(family: &str, optimizer: &str) -> Option<f32> {
 pub fn variants(preset: &str, filled: &Settings, steps: u64) -> Result<Vec<Variant>> {
     let family = filled.model.as_deref().unwrap_or_default();
     let bundles = match preset {
-        "optimizers" => optimizers(family),
+        "optimizers" => optimizers(family)?,
         "schedules" => schedules(filled, steps),
         "activations" => activations(family)?,
-        "norms" => Norm::NAMES.iter().map(|n| bundle(n, &format!("norm={n} final_norm={n}"))).collect(),
+        "norms" => norms(family),
         _ => residuals(filled),
     };
     bundles.into_iter().map(|(name, said)| Ok(Variant { name, ..Variant::parse(&said)? })).collect()
@@ -54,16 +54,26 @@ fn bundle(name: &str, said: &str) -> Bundle {
 }
 
 fn is_transformer(family: &str) -> bool {
-    matches!(family, "gpt" | "llama")
+    matches!(family, "gpt" | "llama" | "seq2seq")
 }
 
-fn optimizers(family: &str) -> Vec<Bundle> {
+fn optimizers(family: &str) -> Result<Vec<Bundle>> {
     let of = |&(name, _): &(&str, [f32; 5])| {
-        let rate = tuned_rate(family, name).expect("a family and an optimiser of the table");
+        let rate = tuned_rate(family, name).ok_or_else(|| {
+            Error::Settings(format!(
+                "no rates were found for {family}: name them, as in --variant \"optimizer=sgd lr=0.1\""
+            ))
+        })?;
         let second = if name == "muon" { format!(" adam_lr={}", rate / 5.0) } else { String::new() };
-        bundle(&format!("{name}, rate {rate}"), &format!("optimizer={name} lr={rate}{second}"))
+        Ok(bundle(&format!("{name}, rate {rate}"), &format!("optimizer={name} lr={rate}{second}")))
     };
     RATES.iter().map(of).collect()
+}
+
+/// All but batch norms, which a model with an encoder cannot have, for that.
+fn norms(family: &str) -> Vec<Bundle> {
+    let names = Norm::NAMES.iter().filter(|n| family != "seq2seq" || **n != "batch");
+    names.map(|n| bundle(n, &format!("norm={n} final_norm={n}"))).collect()
 }
 
 /// Decays that know no end are set so that they have come down after `steps`: exponential to a hundredth, step and inverse-time to about a
@@ -90,7 +100,7 @@ fn schedules(filled: &Settings, steps: u64) -> Vec<Bundle> {
 fn activations(family: &str) -> Result<Vec<Bundle>> {
     let (key, names) = match family {
         "rnn" => ("activation", Activation::NAMES),
-        "gpt" | "llama" => ("ffn", Ffn::NAMES),
+        "gpt" | "llama" | "seq2seq" => ("ffn", Ffn::NAMES),
         gated => {
             return Err(Error::Settings(format!(
                 "the gates of a {gated} have fixed activations: compare those of --model rnn, gpt or llama"
@@ -138,8 +148,11 @@ mod tests {
             let base = filled(&said).unwrap();
             for preset in PRESETS {
                 let found = variants(preset, &base, 100);
-                let gated = *preset == "activations" && ["gru", "lstm"].contains(model);
-                assert_eq!(found.is_err(), gated, "{model} {preset}");
+                let lacks = match *preset {
+                    "activations" => ["gru", "lstm"].contains(model),
+                    preset => preset == "optimizers" && *model == "seq2seq",
+                };
+                assert_eq!(found.is_err(), lacks, "{model} {preset}");
                 let Ok(found) = found else { continue };
                 assert!((3..=crate::experiment::variant::MOST).contains(&found.len()));
                 let comparison = Comparison::new(&said, found).unwrap();
