@@ -123,7 +123,7 @@ fn variants_begin_alike_and_see_the_same_batches() {
     let place = Place::new();
     // Both say what gpt does anyway, so that nothing differs but their names.
     let found =
-        place.json("compare song.txt --model gpt --variant lr=4e-3 --variant beta1=0.9 --steps 12 --seeds 2");
+        place.json("compare song.txt --model gpt --variant lr=0.02 --variant adam_lr=4e-3 --steps 12 --seeds 2");
     let losses = |i: usize, seed: usize| -> Vec<f64> {
         let points = found["variants"][i]["runs"][seed]["curve"]["points"].as_array().unwrap();
         points.iter().map(|p| p["loss"].as_f64().unwrap()).collect()

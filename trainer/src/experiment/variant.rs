@@ -327,13 +327,13 @@ mod tests {
             ..Default::default()
         };
         let all = filled(&base).unwrap();
-        assert_eq!(all.optimizer.as_deref(), Some("adamw"));
+        assert_eq!(all.optimizer.as_deref(), Some("muon"));
         let rate = |said: &str| {
             let v = Variant::parse(said).unwrap();
             (filled(&v.settings(&base, &all)).unwrap().lr, v.drops_rate(&base, &all))
         };
         assert_eq!(
-            rate("optimizer=adamw"),
+            rate("optimizer=muon"),
             (Some(0.123), false),
             "the base's own optimiser keeps what was said"
         );
