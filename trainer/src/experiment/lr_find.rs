@@ -178,12 +178,14 @@ impl RangeTest {
     }
 }
 
-/// `settings` without what would move or judge the rate by itself: schedule, warm-up, averages of weights, early stops.
+/// `settings` without what would move or judge the rate by itself: schedule, warm-ups, averages of weights, early stops.
 pub fn at_constant_rate(settings: &Settings) -> Settings {
     Settings {
         schedule: Some("constant".into()),
         warmup: Some(0),
         ema: Some(0.0),
+        swa: Some(0.0),
+        length_warmup: None,
         patience: None,
         min_delta: None,
         target_loss: None,

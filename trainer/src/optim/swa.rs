@@ -44,7 +44,7 @@ impl Swa {
     /// # Panics
     /// If the length changed.
     pub fn update(&mut self, params: &[f32], step: u64, total: u64) {
-        if step + self.updates_of(total) <= total {
+        if step.saturating_add(self.updates_of(total)) <= total {
             return;
         }
         let n = params.len();
