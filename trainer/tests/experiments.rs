@@ -122,8 +122,8 @@ fn variants_are_a_table_a_picture_and_the_same_each_time() {
 fn variants_begin_alike_and_see_the_same_batches() {
     let place = Place::new();
     // Both say what gpt does anyway, so that nothing differs but their names.
-    let found =
-        place.json("compare song.txt --model gpt --variant lr=0.02 --variant adam_lr=4e-3 --steps 12 --seeds 2");
+    let found = place
+        .json("compare song.txt --model gpt --variant lr=0.02 --variant adam_lr=4e-3 --steps 12 --seeds 2");
     let losses = |i: usize, seed: usize| -> Vec<f64> {
         let points = found["variants"][i]["runs"][seed]["curve"]["points"].as_array().unwrap();
         points.iter().map(|p| p["loss"].as_f64().unwrap()).collect()
