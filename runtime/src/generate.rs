@@ -257,7 +257,7 @@ impl Generator {
     /// it; not for the first token of an empty session, which nothing predicts.
     ///
     /// # Errors
-    /// As [`Generator::start`]; `f` may have been called then.
+    /// As [`Generator::start`]; [`Error::NoSource`] in a model with an encoder that has read none. `f` may have been called then.
     pub fn score(&mut self, tokens: &[u32], mut f: impl FnMut(usize, f64)) -> Result<(), Error> {
         let vocab_size = self.tokenizer.vocab_size();
         let Some(&first) = tokens.first() else { return Err(Error::NoTokens) };

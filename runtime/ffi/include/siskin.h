@@ -359,8 +359,8 @@ SISKIN_API siskin_status siskin_session_sample(siskin_session *session, uint32_t
 
 /* Feeds tokens, as siskin_session_feed() does, and stores in `log_probs`, which has room for `n_tokens`, the natural logarithm of the
  * probability that the model gave to each, after all that came before it; NaN for the first token of an empty session, which
- * nothing predicts. SISKIN_CONTEXT_FULL, SISKIN_CANCELLED: the session stands as before, `log_probs` may have been written to.
- * Since 0.1. */
+ * nothing predicts. A model with an encoder must have been fed its source before, else it is SISKIN_INVALID_ARGUMENT.
+ * SISKIN_CONTEXT_FULL, SISKIN_CANCELLED: the session stands as before, `log_probs` may have been written to. Since 0.1. */
 SISKIN_API siskin_status siskin_session_score(siskin_session *session, const uint32_t *tokens, size_t n_tokens, double *log_probs);
 
 /* ---- Saved states ------------------------------------------------------------------------------------------------------- */
