@@ -123,6 +123,8 @@ fn what_cannot_be_trained_on_is_one_line() {
     }
     let found = error(dir.path(), &["train", "pairs.tsv", "--model", "gpt", "--n-encoder-layers", "1"]);
     assert!(found.contains("n_encoder_layers: is for model seq2seq"), "{found}");
+    let found = error(dir.path(), &small(&["--length-warmup", "0.3", "--steps", "1"]));
+    assert!(found.contains("length_warmup: is for models of one text"), "{found}");
     assert!(error(dir.path(), &["bench", "--model", "seq2seq"]).contains("seq2seq reads pairs"));
     let checked = ok(dir.path(), &["gradcheck", "--model", "seq2seq", "--samples", "3"]);
     assert!(checked.contains("cross.wq") && checked.contains("tensors agree"), "{checked}");

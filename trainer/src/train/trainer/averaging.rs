@@ -51,6 +51,9 @@ fn statistics_are_those_of_the_mean_weights() {
         trainer.step(STEPS).unwrap();
         plain.step(STEPS).unwrap();
     }
+    let found = trainer.evaluate(1000).unwrap().unwrap().mean();
+    let val = Tokens::from_vec(text()[..200].to_vec());
+    assert_eq!(found, trainer.evaluate_on(val).unwrap().mean(), "evaluated with statistics of other weights");
     let (state, numbers) = trainer.state();
     let (_, undisturbed) = plain.state();
     assert_eq!(numbers.weights, undisturbed.weights, "collecting statistics has changed the training");
