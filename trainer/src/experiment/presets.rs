@@ -58,7 +58,7 @@ fn is_transformer(family: &str) -> bool {
 }
 
 fn optimizers(family: &str) -> Result<Vec<Bundle>> {
-    let of = |&(name, _): &(&str, [f32; 5])| {
+    let of = |&(name, _): &(&str, [f32; 5])| -> Result<Bundle> {
         let rate = tuned_rate(family, name).ok_or_else(|| {
             Error::Settings(format!(
                 "no rates were found for {family}: name them, as in --variant \"optimizer=sgd lr=0.1\""
