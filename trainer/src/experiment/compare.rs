@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use super::prepared::{Prepared, filled};
 use super::trial::{Curve, Ending, Observer, Plan, train};
 use super::variant::Variant;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::settings::Settings;
+use crate::settings::model::is_seq2seq;
 use crate::train::trainer::Trainer;
 use crate::train::{budget, interrupt};
 
@@ -73,6 +74,12 @@ impl Comparison {
         let base = filled(said)?;
         let outcomes = variants.into_iter().map(|variant| {
             let settings = filled(&variant.settings(said, &base)).map_err(|e| variant.error(&e))?;
+            if is_seq2seq(&settings) != is_seq2seq(&base) {
+                let name = &variant.name;
+                return Err(Error::Settings(format!(
+                    "variant {name}: seq2seq reads pairs and other models one text, compare them apart"
+                )));
+            }
             Ok(Outcome { variant, settings, n_params: 0, runs: Vec::new() })
         });
         Ok(Comparison { outcomes: outcomes.collect::<Result<_>>()?, base })
