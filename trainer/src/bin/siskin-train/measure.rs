@@ -176,6 +176,9 @@ fn ids_of(tokens: &Tokens) -> Result<Vec<u32>> {
 /// Loss of the targets, and how many of them the model writes itself.
 fn eval_pairs(args: &EvalArgs, model: &Measured, ids: &[u32], step: u64, threads: usize) -> Result<()> {
     let found = model.exact_matches(ids, u64::MAX, threads)?;
+    if found.pairs == 0 {
+        return Err(Error::Data("no whole pair to evaluate on: give more by --tokens or --text".into()));
+    }
     let (loss, tokens) = (found.evaluation.loss(), found.evaluation.tokens);
     if args.json {
         let found = serde_json::json!({
