@@ -11,6 +11,7 @@ use std::fs::{self, File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use siskin_format::Vocab;
 use siskin_format::xxh64::Xxh64;
@@ -92,7 +93,8 @@ impl Dataset {
     /// Tokenizes a text whose hash is `text_hash` into the cache, or takes what is there of this very text, split and vocabulary. All
     /// that is taken has been verified.
     ///
-    /// Each part is tokenized by itself, so that no token spans the cut.
+    /// Each part is tokenized by itself, so that no token spans the cut. The threads of `pool` encode, or all cores; the caller's
+    /// thread writes.
     ///
     /// # Errors
     /// Text that the vocabulary cannot express, with file and line; a disk without room; a cache that cannot be written.
@@ -102,6 +104,7 @@ impl Dataset {
         split: &Split,
         vocab: &Vocab,
         cache: &Cache,
+        pool: Option<&ThreadPool>,
         mut tell: impl FnMut(Event<'_>),
     ) -> Result<Dataset> {
         let dir = cache.entry(text_hash, split, vocab);
@@ -113,6 +116,7 @@ impl Dataset {
         let mut job = Job {
             text,
             tokenizer: &tokenizer,
+            pool,
             dir: &dir,
             shard: cache.shard,
             found: HashMap::new(),
@@ -139,6 +143,7 @@ impl Dataset {
 struct Job<'a> {
     text: &'a Text,
     tokenizer: &'a Tokenizer,
+    pool: Option<&'a ThreadPool>,
     dir: &'a Path,
     shard: u64, // bytes of text
     /// Whole shards that were found and have no place yet, by part and number.
@@ -152,10 +157,15 @@ impl Job<'_> {
         let names = fs::read_dir(self.dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let places: Vec<_> = names.filter_map(|name| place_of(&name.to_string_lossy())).collect();
         let dir = self.dir;
-        let opened: Vec<_> = places
-            .par_iter()
-            .map(|&place| (place, Shard::open(&shard_path(dir, place), kind(place.0 as u32))))
-            .collect();
+        let open = || -> Vec<_> {
+            let shard =
+                |&place: &(usize, usize)| (place, Shard::open(&shard_path(dir, place), kind(place.0 as u32)));
+            places.par_iter().map(shard).collect()
+        };
+        let opened = match self.pool {
+            Some(pool) => pool.install(open),
+            None => open(),
+        };
         self.found.clear();
         for (place, shard) in opened {
             match shard {
@@ -213,13 +223,14 @@ impl Job<'_> {
     }
 
     fn write(&mut self, path: &Path, kind: Kind, range: Range<u64>, last: bool) -> Result<Shard> {
-        let Job { text, tokenizer, tell, .. } = self;
+        let Job { text, tokenizer, pool, tell, .. } = self;
         Shard::write(path, kind, range.start, |write| {
             encode::each_piece(
                 text,
                 range,
                 last,
                 tokenizer,
+                *pool,
                 |ids| kind.pack(ids),
                 |bytes, done| {
                     write(&bytes)?;
@@ -323,14 +334,15 @@ mod tests {
             let (scan, split) = (text.scan()?, text.split(val_fraction)?);
             let (mut last, mut tokenized, mut notes) = (0, 0, Vec::new());
             let cache = Cache { dir: self.cache(), shard: self.shard };
-            let data = Dataset::prepare(&text, scan.hash, &split, vocab, &cache, |event| match event {
-                Event::Found(at) => last = at,
-                Event::Done(at) => {
-                    tokenized += at - last;
-                    last = at;
-                }
-                Event::Note(line) => notes.push(line.to_string()),
-            })?;
+            let data =
+                Dataset::prepare(&text, scan.hash, &split, vocab, &cache, None, |event| match event {
+                    Event::Found(at) => last = at,
+                    Event::Done(at) => {
+                        tokenized += at - last;
+                        last = at;
+                    }
+                    Event::Note(line) => notes.push(line.to_string()),
+                })?;
             Ok(Prepared { data, tokenized, notes })
         }
 
@@ -511,7 +523,7 @@ mod tests {
         let ids = std::thread::scope(|scope| {
             let one = || {
                 let mut last = 0;
-                let data = Dataset::prepare(&text, hash, &split, &vocab, &cache, |event| match event {
+                let data = Dataset::prepare(&text, hash, &split, &vocab, &cache, None, |event| match event {
                     Event::Found(at) => last = at,
                     Event::Done(at) => {
                         *tokenized.lock().unwrap() += at - last;

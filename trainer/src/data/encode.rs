@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use siskin_format::Vocab;
 
@@ -31,11 +32,12 @@ pub fn stream(
 ) -> Result<()> {
     let tokenizer = Tokenizer::from_vocab(vocab).map_err(|e| Error::Data(e.to_string()))?;
     let start = range.start;
-    each_piece(text, range, true, &tokenizer, <[u32]>::to_vec, |ids, done| take(&ids, done - start))?;
+    each_piece(text, range, true, &tokenizer, None, <[u32]>::to_vec, |ids, done| take(&ids, done - start))?;
     Ok(())
 }
 
-/// Encodes part of a text on all cores: what `map` makes of the ids of each piece is handed to `take`, in order.
+/// Encodes part of a text on the threads of `pool`, or on all cores: what `map` makes of the ids of each piece is handed to `take`, in
+/// order and on the caller's thread.
 ///
 /// `take` is told how far the text is done, and says whether to go on.
 ///
@@ -46,10 +48,11 @@ pub(super) fn each_piece<R: Send>(
     range: Range<u64>,
     last: bool,
     tokenizer: &Tokenizer,
+    pool: Option<&ThreadPool>,
     map: impl Fn(&[u32]) -> R + Sync,
     take: impl FnMut(R, u64) -> Result<bool>,
 ) -> Result<u64> {
-    each_piece_of(PIECE, BUFFER, text, range, last, tokenizer, map, take)
+    each_piece_of(PIECE, BUFFER, text, range, last, tokenizer, pool, map, take)
 }
 
 /// As [`each_piece`], by pieces of `piece` bytes, of which `room` are in memory.
@@ -60,6 +63,7 @@ fn each_piece_of<R: Send>(
     range: Range<u64>,
     last: bool,
     tokenizer: &Tokenizer,
+    pool: Option<&ThreadPool>,
     map: impl Fn(&[u32]) -> R + Sync,
     mut take: impl FnMut(R, u64) -> Result<bool>,
 ) -> Result<u64> {
@@ -91,10 +95,13 @@ fn each_piece_of<R: Send>(
             result
         };
         // What comes next is read meanwhile.
-        let (encoded, read) = rayon::join(
-            || pieces.par_iter().map(encode).collect::<Vec<_>>(),
-            || reader.fill(&mut next, room),
-        );
+        let mut both = || {
+            rayon::join(|| pieces.par_iter().map(encode).collect::<Vec<_>>(), || reader.fill(&mut next, room))
+        };
+        let (encoded, read) = match pool {
+            Some(pool) => pool.install(both),
+            None => both(),
+        };
         for (piece, encoded) in pieces.iter().zip(encoded) {
             let encoded = encoded.map_err(|(start, error)| explain(text, done + start as u64, error))?;
             let done = done + piece.end as u64;
@@ -203,7 +210,8 @@ mod tests {
             reached = done;
             Ok(true)
         };
-        let end = each_piece_of(piece, room, text, range, last, tokenizer, <[u32]>::to_vec, take).unwrap();
+        let end =
+            each_piece_of(piece, room, text, range, last, tokenizer, None, <[u32]>::to_vec, take).unwrap();
         assert_eq!(end, reached);
         (ids, end)
     }

@@ -39,7 +39,7 @@ impl Prepared {
             .prefix("siskin-")
             .tempdir()
             .map_err(Error::io("create a temporary folder in", &std::env::temp_dir()))?;
-        let corpus = scanned.tokenized(&vocab, settings, scratch.path(), false)?;
+        let corpus = scanned.tokenized(&vocab, settings, scratch.path(), None, false)?;
         let name = title(texts);
         let texts = texts.iter().map(|t| absolute(t)).collect::<Result<Vec<_>>>()?;
         Ok(Prepared { vocab, corpus, name, texts, _scratch: scratch })

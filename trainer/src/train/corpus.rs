@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use rayon::ThreadPool;
 use siskin_format::Vocab;
 use siskin_format::receipt::Source;
 
@@ -135,11 +136,18 @@ impl Scanned {
         self.whole.files().zip(&self.scan.file_hashes).map(source).collect()
     }
 
-    /// Tokenizes the texts, or takes the cache of an earlier run: that of `settings`, else the run folder's.
+    /// Tokenizes the texts on the threads of `pool`, or takes the cache of an earlier run: that of `settings`, else the run folder's.
     ///
     /// # Errors
     /// As [`Dataset::prepare`].
-    pub fn tokenized(self, vocab: &Vocab, settings: &Settings, run: &Path, shown: bool) -> Result<Corpus> {
+    pub fn tokenized(
+        self,
+        vocab: &Vocab,
+        settings: &Settings,
+        run: &Path,
+        pool: Option<&ThreadPool>,
+        shown: bool,
+    ) -> Result<Corpus> {
         if let Some(rule) = self.pairs {
             let PairData { data: Dataset { train, val }, longest } = rule.pairs(&self.whole, vocab)?;
             let texts = vec![TrainingText { share: 1.0, train, val }];
@@ -160,7 +168,7 @@ impl Scanned {
                 Event::Found(done) => reading.skip(start + done),
                 Event::Note(line) => eprintln!("{line}"),
             };
-            let Dataset { train, val } = Dataset::prepare(&text, hash, &split, vocab, &cache, tell)?;
+            let Dataset { train, val } = Dataset::prepare(&text, hash, &split, vocab, &cache, pool, tell)?;
             texts.push(TrainingText { share, train, val });
             names.push(name);
         }

@@ -162,22 +162,23 @@ impl Run {
         note: Notes<'_>,
         bars: bool,
     ) -> Result<Self> {
-        let (vocab, corpus, line) = on_threads(settings.threads.unwrap_or_else(cores), || {
+        let pool = pool_of(settings.threads)?;
+        let (scanned, vocab) = pool.install(|| {
             let scanned = Scanned::new(named, &settings, bars)?;
             let vocab = scanned.vocab(&settings)?;
-            let mut line = format!(
-                "{}: {} bytes, {} characters",
-                scanned.whole.name(),
-                thousands(scanned.whole.len() as f64),
-                scanned.scan.chars.len()
-            );
-            let corpus = scanned.tokenized(&vocab, &settings, dir.path(), bars)?;
-            let (train, val) = corpus.n_tokens();
-            let [train, val] = [train, val].map(|n| thousands(n as f64));
-            let of = if corpus.longest.is_some() { " of pairs" } else { "" };
-            line += &format!("; {train} tokens{of} to train on, {val} held out; vocabulary {}", vocab.len());
-            Ok((vocab, corpus, line))
+            Ok::<_, Error>((scanned, vocab))
         })?;
+        let mut line = format!(
+            "{}: {} bytes, {} characters",
+            scanned.whole.name(),
+            thousands(scanned.whole.len() as f64),
+            scanned.scan.chars.len()
+        );
+        let corpus = scanned.tokenized(&vocab, &settings, dir.path(), Some(&pool), bars)?;
+        let (train, val) = corpus.n_tokens();
+        let [train, val] = [train, val].map(|n| thousands(n as f64));
+        let of = if corpus.longest.is_some() { " of pairs" } else { "" };
+        line += &format!("; {train} tokens{of} to train on, {val} held out; vocabulary {}", vocab.len());
         note(&line);
         if let Some(said) = said {
             if let Some(longest) = corpus.longest {
@@ -299,10 +300,10 @@ impl Run {
             meta.settings.threads = threads;
         }
         let vocab = vocab_of(&checkpoint)?;
-        let corpus = on_threads(meta.settings.threads.unwrap_or_else(cores), || {
-            let scanned = Scanned::unchanged(&meta.texts, meta.text_hash, &meta.settings, bars)?;
-            scanned.tokenized(&vocab, &meta.settings, dir.path(), bars)
-        })?;
+        let pool = pool_of(meta.settings.threads)?;
+        let scanned =
+            pool.install(|| Scanned::unchanged(&meta.texts, meta.text_hash, &meta.settings, bars))?;
+        let corpus = scanned.tokenized(&vocab, &meta.settings, dir.path(), Some(&pool), bars)?;
         let config = trainer_config(&meta.settings, vocab.len())?;
         let mut trainer = Trainer::mixed(config, corpus.texts.clone())?;
         restore(&mut trainer, meta.trainer, &checkpoint)?;
@@ -545,12 +546,13 @@ fn mixture(corpus: &Corpus, lanes: Option<&[usize]>) -> String {
     format!("mixture: {}", each.collect::<Vec<_>>().join(", "))
 }
 
-/// Runs `work` on so many threads.
-fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.clamp(1, 1024)).build().map_err(|e| {
-        Error::Setting { key: "threads", problem: format!("{threads} threads cannot be started: {e}") }
-    })?;
-    pool.install(work)
+/// Threads that prepare texts, as many as trainers have.
+fn pool_of(threads: Option<usize>) -> Result<rayon::ThreadPool> {
+    let threads = threads.unwrap_or_else(cores).clamp(1, 1024);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Setting {
+        key: "threads",
+        problem: format!("{threads} threads cannot be started: {e}"),
+    })
 }
 
 /// The weights of a checkpoint as a file holds them: averaged or best where the run says so, batch norms folded.
