@@ -121,6 +121,7 @@ def siskin_model(arguments, size, dtype):
     shape = {
         "--model": "llama", "--d-model": width, "--n-layers": layers, "--n-heads": heads, "--n-kv-heads": kv_heads, "--d-ff": inner,
         "--vocab-size": VOCAB, "--context": CONTEXT, "--tied-head": str(tied).lower(), "--qk-norm": "false", "--logit-softcap": 0,
+        "--token-shift": "false",
         "--init-std": 0.05, "--dtype": dtype,
     }
     return side.siskin_model(arguments, f"{size}-{dtype}.siskin", [str(word) for pair in shape.items() for word in pair])

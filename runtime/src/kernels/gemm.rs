@@ -30,6 +30,7 @@ pub(super) fn gemm<S: Simd>(s: S, w: &Matrix, panels: Range<usize>, x: &Input, o
 fn floats<S: Simd, W: Tiles<S>>(s: S, w: W, panels: Range<usize>, x: &Input, out: &mut Strip) {
     match (x.tokens, S::TILE) {
         (1, _) => gemv::<S, W, 2>(s, w, panels, x, out),
+        (_, Tile::Small) => tiles::<S, W, 1, 2>(s, w, panels, x, out),
         (_, Tile::Single | Tile::Narrow) => tiles::<S, W, 1, 3>(s, w, panels, x, out),
         (_, Tile::Wide) => tiles::<S, W, 2, 3>(s, w, panels, x, out),
     }
@@ -39,6 +40,7 @@ fn floats<S: Simd, W: Tiles<S>>(s: S, w: W, panels: Range<usize>, x: &Input, out
 fn quantized<S: Simd, W: Tiles<S>>(s: S, w: W, panels: Range<usize>, x: &Input, out: &mut Strip) {
     match (x.tokens, S::TILE) {
         (1, _) => gemv::<S, W, 1>(s, w, panels, x, out),
+        (_, Tile::Small) => tiles::<S, W, 1, 2>(s, w, panels, x, out),
         (_, Tile::Single) => tiles::<S, W, 1, 4>(s, w, panels, x, out),
         (_, Tile::Narrow) => tiles::<S, W, 2, 3>(s, w, panels, x, out),
         (_, Tile::Wide) => tiles::<S, W, 2, 6>(s, w, panels, x, out),

@@ -19,6 +19,8 @@ pub const Q4_GROUP: usize = 128;
 /// How many panels and tokens share their loads in a quantized product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tile {
+    /// One panel and two tokens: no vector registers, and little code.
+    Small,
     /// One panel and four tokens, or three of floats: thirty-two registers of half a vector.
     Single,
     /// Two panels, or one of floats, and three tokens: sixteen vector registers.

@@ -66,7 +66,7 @@ impl Dashboard {
     /// # Errors
     /// There is no terminal that suits; a log that cannot be read.
     pub(crate) fn open(run: &Run) -> Result<Self> {
-        suits().map_err(|why| Error::Run(format!("no dashboard: {why}; use --plain")))?;
+        suits()?;
         let s = &run.settings;
         let said =
             |value: &Option<String>, otherwise: &str| value.as_deref().unwrap_or(otherwise).to_string();

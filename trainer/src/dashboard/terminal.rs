@@ -11,6 +11,8 @@ use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use ratatui::crossterm::{cursor, execute, terminal};
 
+use crate::error::{Error, Result};
+
 /// Smallest terminal that a dashboard begins on, columns and rows.
 const LEAST: (u16, u16) = (40, 10);
 
@@ -25,7 +27,11 @@ pub(super) type Screen = Terminal<CrosstermBackend<Stderr>>;
 ///
 /// # Errors
 /// What is missing.
-pub fn suits() -> std::result::Result<(), String> {
+pub fn suits() -> Result<()> {
+    why_not().map_err(|why| Error::Run(format!("no dashboard: {why}; use --plain")))
+}
+
+fn why_not() -> std::result::Result<(), String> {
     if !io::stderr().is_terminal() || !io::stdin().is_terminal() {
         return Err("standard error and standard input are not both a terminal".to_string());
     }

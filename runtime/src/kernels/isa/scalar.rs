@@ -24,7 +24,7 @@ fn mask(x: bool) -> i32 {
 impl Simd for Scalar {
     type F = F;
     type I = I;
-    const TILE: Tile = Tile::Narrow;
+    const TILE: Tile = Tile::Small;
 
     #[inline(always)]
     fn splat(self, x: f32) -> F {

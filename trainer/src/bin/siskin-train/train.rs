@@ -29,6 +29,9 @@ const SAMPLE_PAIRS: u64 = 5;
 const EXACT_PAIRS: u64 = 2000;
 
 pub fn train(args: TrainArgs) -> Result<()> {
+    if args.display.dashboard {
+        dashboard::suits()?; // before anything is read or trained
+    }
     let said = match &args.config {
         Some(path) => args.settings.or(&read_toml(path)?),
         None => args.settings.clone(),
