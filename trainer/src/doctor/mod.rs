@@ -1,10 +1,10 @@
 //! The doctor: names what goes wrong in a run, shows the evidence, and knows a remedy.
 //!
 //! It reads what every run writes down anyway: losses, rates and gradient norms of each update (`log.jsonl`), and now and then the
-//! inside of a run (`observations.jsonl`, [`crate::observe`]). Each rule lives beside its trouble: [`depth`] and [`time`] follow gradients
-//! back through layers and time steps, [`units`] and [`attention`] look at what passes nothing on, [`rate`] at updates beside weights, [`loss`]
+//! inside of a run (`observations.jsonl`, [`crate::observe`]). Each rule lives beside its trouble: `depth` and `time` follow gradients
+//! back through layers and time steps, `units` and `attention` look at what passes nothing on, `rate` at updates beside weights, `loss`
 //! at the losses alone. Every threshold is a named constant with its reason; all judge medians, most of them over the last quarter of a
-//! run, so that a trouble that training itself overcame is none. Of what follows from a trouble that was found, nothing is said. [`diagnose`] asks them all, [`live`] does so while a run goes on, [`trial`] trains
+//! run, so that a trouble that training itself overcame is none. Of what follows from a trouble that was found, nothing is said. [`diagnose`] asks them all, `live` does so while a run goes on, [`trial`] trains
 //! with and without a remedy side by side, and [`planted`] holds the rules to runs whose trouble is known.
 
 mod attention;

@@ -1,7 +1,7 @@
 //! A remedy on trial: short runs side by side from the same start, with the run's own settings and with the remedy's.
 //!
 //! Same texts, tokenizer, seed and number of updates, so that schedules stretch alike; the runs differ in the remedy alone. One seed is one
-//! throw: a difference of less than [`NOTICEABLE`] says nothing.
+//! throw: a difference of less than `NOTICEABLE` says nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

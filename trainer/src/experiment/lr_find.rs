@@ -15,7 +15,7 @@
 //! ```
 //!
 //! The loss first stands still, then falls, and in the end rises or breaks. The test ends as soon as L̂ is more than
-//! four times its lowest or not finite. [`suggest`] reads a rate off the curve.
+//! four times its lowest or not finite. `suggest` reads a rate off the curve.
 
 use crate::error::{Error, Result};
 use crate::experiment::prepared::Prepared;

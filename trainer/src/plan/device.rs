@@ -3,7 +3,7 @@
 //! Decoding a token reads every weight once and multiplies it once, so it takes at least the longer of two times: the bytes over
 //! the board's memory bandwidth (published figures, low and high), and the cycles that llvm-mca counts for the loops of the runtime's
 //! products (docs/arm.md) over four cores. A model that stays in the caches is not bound by memory. What surrounds the
-//! products (norms, waiting for the other cores) is taken as [`OVERHEAD`] a block. Memory is exact: the file, which is mapped, and
+//! products (norms, waiting for the other cores) is taken as `OVERHEAD` a block. Memory is counted: the file, which is mapped, and
 //! what a session allocates.
 
 use siskin_format::config::BlockConfig;
