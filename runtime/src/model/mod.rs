@@ -137,7 +137,7 @@ impl Model {
     }
 
     /// The tokens that this model is given for the prompt `text`: the text's own in a model with an encoder, whose source it is,
-    /// else as [`prompt_tokens`](crate::prompt_tokens) says.
+    /// else as [`crate::prompt_tokens`] says.
     ///
     /// # Errors
     /// Text that the vocabulary cannot express.
