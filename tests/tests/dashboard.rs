@@ -3,9 +3,11 @@
 
 #![cfg(target_os = "linux")]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const ENTER: &str = "\u{1b}[?1049h";
@@ -54,9 +56,38 @@ fn type_when(child: &mut Child, dir: &Path, word: &str, keys: &str) {
     child.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
 }
 
+/// What a child writes to its terminal, read while it writes.
+struct Screen {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Screen {
+    fn of(child: &mut Child) -> Screen {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (mut from, to) = (child.stdout.take().unwrap(), Arc::clone(&bytes));
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(n @ 1..) = from.read(&mut piece) {
+                to.lock().unwrap().extend_from_slice(&piece[..n]);
+            }
+        });
+        Screen { bytes, reader }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// Everything, when the child has ended.
+    fn finish(self) -> String {
+        self.reader.join().unwrap();
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+}
+
 /// Everything that was written to the terminal: while the dashboard was there, and afterwards.
-fn parts(output: &Output) -> (String, String) {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+fn parts(text: &str) -> (String, String) {
     let (_, rest) = text.split_once(ENTER).unwrap_or_else(|| panic!("no dashboard: {text}"));
     let (during, after) = rest.split_once(LEAVE).unwrap_or_else(|| panic!("the screen stays: {text}"));
     (during.to_string(), after.to_string())
@@ -68,17 +99,20 @@ fn q_saves_and_s_samples_and_the_last_lines_are_on_the_normal_screen() {
     let Some(mut child) = on_terminal(&format!("{TINY} --steps 1000000 --out run"), dir.path()) else {
         return;
     };
+    let screen = Screen::of(&mut child);
     type_when(&mut child, dir.path(), "\"eval\"", "s");
-    type_when(&mut child, dir.path(), "\"sample\"", "q");
-    let output = child.wait_with_output().unwrap();
-    let (during, after) = parts(&output);
-    // Single words: the spaces between them are not written where the screen is blank already.
+    type_when(&mut child, dir.path(), "\"sample\"", "");
+    // Single words: the spaces between them are not written where the screen is blank already. A picture is drawn now and then.
     for expected in ["nats", "tok/s", "learning", "embed", "sample"] {
-        assert!(during.contains(expected), "{expected} in {during}");
+        wait_for(|| screen.text().contains(expected));
     }
+    child.stdin.as_mut().unwrap().write_all(b"q").unwrap();
+    let status = child.wait().unwrap();
+    let text = screen.finish();
+    let (_, after) = parts(&text);
     assert!(after.contains("saved in run") && after.contains("next: siskin-train resume run"), "{after}");
     assert!(after.contains("\u{1b}[?25h"), "the cursor is back: {after}");
-    assert!(output.status.success());
+    assert!(status.success());
 }
 
 #[test]
@@ -87,7 +121,7 @@ fn a_drawn_run_has_the_weights_of_a_quiet_one() {
     let finite = format!("{TINY} --steps 120");
     let Some(child) = on_terminal(&format!("{finite} --out run -o drawn.siskin"), dir.path()) else { return };
     let output = child.wait_with_output().unwrap();
-    let (_, after) = parts(&output);
+    let (_, after) = parts(&String::from_utf8_lossy(&output.stdout));
     assert!(after.contains("exported drawn.siskin"), "{after}");
     let quiet = format!("{finite} --quiet --out quiet -o quiet.siskin");
     let mut command = Command::new(siskin_tests::bin("siskin-train"));
