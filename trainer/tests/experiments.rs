@@ -266,7 +266,8 @@ fn ctrl_c_shows_what_was_done() {
         while !started() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        std::thread::sleep(Duration::from_millis(700));
+        // Until then even a busy machine has begun to train.
+        std::thread::sleep(Duration::from_secs(3));
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         let out = child.wait_with_output().unwrap();
         let all = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
