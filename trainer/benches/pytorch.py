@@ -7,12 +7,14 @@
     python3 trainer/benches/pytorch.py --rows gpt,llama   # some; --list names them
 
 Both take the same steps: the same shapes, batch, optimiser and clipping, on random tokens. PyTorch gets its best setting here:
-scaled_dot_product_attention, nn.LSTM and its kin, foreach optimisers, as many threads as cores. Each measurement is a process of its
-own, so that the resident peak is that of one model alone.
+scaled_dot_product_attention, nn.LSTM and its kin, foreach optimisers, as many threads as cores. Each side is a process of its own, so
+that the resident peak is that of one model alone; of the processes of a round one runs at a time, for a slice of a few steps, and the
+others stand still (SIGSTOP), so that what else the machine does meets all of them alike. A step that was cut is an outlier to a median.
 """
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -31,6 +33,8 @@ ROWS = {
     "gpt-384": ("gpt", 6, 384, 6, 256, 64),
     "llama-384": ("llama", 6, 384, 6, 256, 64),
 }
+# seconds of a slice: a dozen steps of the small shapes, a few of the large ones
+SLICES = {"gpt": 0.7, "llama": 0.7, "lstm-128": 0.7, "lstm": 3, "gru": 3, "rnn": 2, "gpt-384": 50, "llama-384": 50}
 GOALS = {"gpt": 2.2, "llama": 2.2, "lstm-128": 2.0, "lstm": 1.4, "gru": 2.0, "rnn": 2.0, "gpt-384": 1.5, "llama-384": 1.5}
 
 
@@ -125,8 +129,8 @@ def torch_speed(row, threads, seconds, steps):
     model = torch_model(family, layers, width, heads, context)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1, foreach=True)
     tokens, targets = (torch.randint(0, VOCAB, (batch, context)) for _ in range(2))
-    times, end = [], time.time() + seconds
-    while len(times) < steps or time.time() < end:
+    times = []
+    while len(times) < steps or sum(times) < seconds:
         begin = time.time()
         loss = model(tokens, targets)
         optimizer.zero_grad(set_to_none=True)
@@ -141,8 +145,28 @@ def torch_speed(row, threads, seconds, steps):
     print(json.dumps({**found, "version": torch.__version__}))
 
 
-def measured(command):
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def measured(commands, slice_seconds):
+    """What each command printed; they run in turn, a slice each, until all are done."""
+    processes = []
+    for command in commands:
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True))
+        os.killpg(processes[-1].pid, signal.SIGSTOP)
+    try:
+        while running := [p for p in processes if p.poll() is None]:
+            for process in running:
+                os.killpg(process.pid, signal.SIGCONT)
+                try:
+                    process.wait(slice_seconds)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGSTOP)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    for command, process in zip(commands, processes):
+        if process.returncode != 0:
+            sys.exit(f"failed: {' '.join(map(str, command))}\n{process.stderr.read()}")
+    return [json.loads(p.stdout.read()) for p in processes]
 
 
 def siskin_command(program, row, threads, seconds, steps):
@@ -162,9 +186,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join(ROWS), help="names, with commas between them")
     parser.add_argument("--list", action="store_true", help="print the names")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each side, in turn")
-    parser.add_argument("--seconds", type=float, default=3, help="least seconds of a measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each side")
+    parser.add_argument("--seconds", type=float, default=12, help="least seconds of a measurement, those in which it stood still included")
     parser.add_argument("--steps", type=int, default=2, help="least steps of a measurement")
+    parser.add_argument("--slice", type=float, help="seconds that one side runs before the other does (default: by the row)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--siskin", default=os.path.join(here, "../../target/release/siskin-train"), help="the program")
     parser.add_argument("--one-thread", action="store_true", help="measure siskin on one thread, too")
@@ -181,12 +206,15 @@ def main():
     print("|---|---|---|---|---|---|---|---|")
     for row in args.rows.split(","):
         ours, peers, single = [], [], []
-        common = ["--threads", str(args.threads), "--seconds", str(args.seconds), "--steps", str(args.steps)]
+        seconds = max(args.seconds, 2 * SLICES[row])
+        common = ["--threads", str(args.threads), "--seconds", str(seconds), "--steps", str(args.steps)]
         for _ in range(args.rounds):
-            peers.append(measured([sys.executable, __file__, "--torch-row", row] + common))
-            ours.append(measured(siskin_command(args.siskin, row, args.threads, args.seconds, args.steps)))
-            if args.one_thread:
-                single.append(measured(siskin_command(args.siskin, row, 1, args.seconds, args.steps)))
+            commands = [siskin_command(args.siskin, row, threads, seconds, args.steps) for threads in [args.threads, 1]]
+            commands[int(args.one_thread) + 1:] = [[sys.executable, __file__, "--torch-row", row] + common]
+            *found, peer = measured(commands, args.slice or SLICES[row])
+            peers.append(peer)
+            ours.append(found[0])
+            single += found[1:]
         speed = lambda found: statistics.median(f["tokens_per_second"] for f in found)
         memory = lambda found: max(f["peak_memory"] for f in found) / 1e6
         ratios = [o["tokens_per_second"] / p["tokens_per_second"] for o, p in zip(ours, peers)]
