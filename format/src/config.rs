@@ -48,6 +48,9 @@ pub struct ModelConfig {
     pub head_bias: bool,
     /// Logits become `cap * tanh(logits / cap)` (Gemma 2); 0 switches it off.
     pub logit_softcap: f32,
+    /// What each RoPE frequency is divided by, one number per pair of channels, `head_dim / 2` of them, so that a model sees farther than it
+    /// was first trained for: all equal for linear scaling (Chen et al. 2023), by frequency for Llama 3's. Empty for none.
+    pub rope_divisors: Vec<f32>,
 }
 
 /// One block of the stack.
@@ -116,6 +119,9 @@ pub struct TransformerConfig {
     /// Between attention and feed-forward part the block attends to what the encoder made of the source, with heads, norm,
     /// biases and `qk_norm` as in its self-attention, and without RoPE (Vaswani et al. 2017, section 3.2.3).
     pub cross_attention: bool,
+    /// Each token attends to so many positions at most, its own among them (sliding window: Beltagy et al. 2020; Mistral 7B, Jiang et
+    /// al. 2023); 0 for all before it.
+    pub window: usize,
 }
 
 /// Where a token stands.
@@ -314,6 +320,13 @@ pub enum ConfigError {
         /// Which.
         norm: Norm,
     },
+    /// Another number of RoPE divisors than heads have pairs of channels.
+    RopeDivisors {
+        /// How many were found.
+        found: usize,
+        /// How many are expected.
+        expected: usize,
+    },
     /// Encoder and decoder that do not fit together.
     Encoder {
         /// What was found, and what is expected.
@@ -341,6 +354,12 @@ impl fmt::Display for ConfigError {
             ),
             ConfigError::UnsupportedNorm { place, norm } => {
                 write!(f, "norm {norm} is not supported in {place}")
+            }
+            ConfigError::RopeDivisors { found, expected } => {
+                write!(
+                    f,
+                    "{found} rope_divisors, expected none or {expected}, one per pair of channels that RoPE turns"
+                )
             }
             ConfigError::Encoder { problem } => f.write_str(problem),
         }
@@ -422,6 +441,7 @@ impl ModelConfig {
             width = block.output_width(width);
         }
         self.validate_encoder()?;
+        self.validate_rope_divisors()?;
         if self.tied_head && width != self.d_model {
             let block = self.n_layers();
             return Err(ConfigError::WidthMismatch {
@@ -436,6 +456,27 @@ impl ModelConfig {
 }
 
 impl ModelConfig {
+    /// There are none, or one for each pair of channels of every head that RoPE turns.
+    fn validate_rope_divisors(&self) -> Result<(), ConfigError> {
+        if self.rope_divisors.is_empty() {
+            return Ok(());
+        }
+        if !matches!(self.position, Position::Rope { .. }) {
+            return Err(ConfigError::RopeDivisors { found: self.rope_divisors.len(), expected: 0 });
+        }
+        let blocks = self.blocks.iter().filter_map(|b| match b {
+            BlockConfig::Transformer(t) => Some(t),
+            _ => None,
+        });
+        for t in blocks.chain(&self.encoder) {
+            if self.rope_divisors.len() != t.head_dim / 2 {
+                let (found, expected) = (self.rope_divisors.len(), t.head_dim / 2);
+                return Err(ConfigError::RopeDivisors { found, expected });
+            }
+        }
+        self.rope_divisors.iter().try_for_each(|&divisor| positive("rope_divisors", divisor))
+    }
+
     /// An encoder is there exactly if some block attends to it, and has what it has a meaning for.
     fn validate_encoder(&self) -> Result<(), ConfigError> {
         let wrong = |problem| Err(ConfigError::Encoder { problem });
@@ -454,6 +495,9 @@ impl ModelConfig {
             }
             if t.token_shift {
                 return wrong("a block of the encoder has token_shift, expected it in the decoder only");
+            }
+            if t.window > 0 {
+                return wrong("a block of the encoder has a window, expected it in the decoder only");
             }
         }
         let norms = self.blocks.iter().map(BlockConfig::norm).chain(self.encoder.iter().map(|t| t.norm));
@@ -495,6 +539,9 @@ impl TransformerConfig {
         size("n_kv_heads", self.n_kv_heads, MAX_DIM)?;
         size("head_dim", self.head_dim, MAX_DIM)?;
         size("d_ff", self.d_ff, MAX_DIM)?;
+        if self.window > 0 {
+            size("window", self.window, MAX_VOCAB)?;
+        }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let (value, divisor) = (self.n_heads, self.n_kv_heads);
             return Err(ConfigError::NotDivisible { field: "n_heads", value, by: "n_kv_heads", divisor });
@@ -535,6 +582,7 @@ mod tests {
             tied_head: false,
             head_bias: true,
             logit_softcap: 0.0,
+            rope_divisors: Vec::new(),
         }
     }
 
@@ -588,6 +636,7 @@ mod tests {
             qk_norm: false,
             token_shift: false,
             cross_attention: false,
+            window: 0,
         }
     }
 
@@ -617,6 +666,22 @@ mod tests {
         assert!(refusal(&crossing, vec![shifting]).contains("token_shift"));
         let batch = TransformerConfig { norm: Norm::Batch, ..plain };
         assert_eq!(refusal(&crossing, vec![batch]), "norm batch is not supported in a model with an encoder");
+    }
+
+    #[test]
+    fn divisors_fit_the_heads_that_are_turned() {
+        let model = |position, rope_divisors: &[f32]| {
+            let blocks = vec![lstm(32, true), BlockConfig::Transformer(attending(4, 2))];
+            let config = ModelConfig { position, rope_divisors: rope_divisors.to_vec(), ..config(blocks) };
+            config.validate().map_err(|e| e.to_string())
+        };
+        let rope = Position::Rope { theta: 10_000.0 };
+        model(rope, &[1.0, 2.0, 4.0, 8.0]).unwrap();
+        assert!(model(rope, &[1.0; 3]).unwrap_err().starts_with("3 rope_divisors, expected none or 4"));
+        assert!(
+            model(Position::None, &[1.0; 4]).unwrap_err().starts_with("4 rope_divisors, expected none or 0")
+        );
+        assert!(model(rope, &[1.0, 0.0, 1.0, 1.0]).unwrap_err().contains("positive number"));
     }
 
     #[test]

@@ -32,6 +32,7 @@ const KEYS: &[&str] = &[
     "blocks.qkv_bias",
     "blocks.residual",
     "blocks.token_shift",
+    "blocks.window",
     "encoder.d_ff",
     "encoder.ffn",
     "encoder.ffn_bias",
@@ -52,6 +53,7 @@ const KEYS: &[&str] = &[
     "model.norm_eps",
     "model.norm_weight",
     "model.position",
+    "model.rope_divisors",
     "model.rope_theta",
     "model.tied_head",
     "model.vocab_size",
@@ -89,6 +91,10 @@ impl ModelConfig {
             }
         };
         meta.set("model.position", text(position));
+        if !self.rope_divisors.is_empty() {
+            let divisors = memory::collect(self.rope_divisors.iter().map(|&d| f64::from(d)))?;
+            meta.set("model.rope_divisors", Value::F64s(divisors));
+        }
         for (index, block) in self.blocks.iter().enumerate() {
             let n_layers = self.n_layers();
             Column { meta: &mut meta, stack: "blocks", index, n_layers }.write_block(block)?;
@@ -102,10 +108,13 @@ impl ModelConfig {
 
     /// The lowest version of the format that can express this configuration.
     pub fn format_version(&self) -> Version {
-        let shifts = |block: &BlockConfig| matches!(block, BlockConfig::Transformer(t) if t.token_shift);
-        let minor = match self.has_encoder() {
-            true => 2,
-            false => u16::from(self.blocks.iter().any(shifts)),
+        let any = |option: fn(&TransformerConfig) -> bool| {
+            self.blocks.iter().any(|block| matches!(block, BlockConfig::Transformer(t) if option(t)))
+        };
+        let minor = match () {
+            () if !self.rope_divisors.is_empty() || any(|t| t.window > 0) => 3,
+            () if self.has_encoder() => 2,
+            () => u16::from(any(|t| t.token_shift)),
         };
         Version { major: 1, minor }
     }
@@ -220,7 +229,8 @@ impl Column<'_> {
         self.flag("ffn_bias", t.ffn_bias)?;
         self.flag("qk_norm", t.qk_norm)?;
         self.option("token_shift", t.token_shift)?;
-        self.option("cross_attention", t.cross_attention)
+        self.option("cross_attention", t.cross_attention)?;
+        if t.window > 0 { self.number("window", t.window) } else { Ok(()) }
     }
 }
 
@@ -264,6 +274,10 @@ fn read(meta: &Meta, n_layers: usize) -> Result<ModelConfig, MetaError> {
         tied_head: meta.bool_required("model.tied_head")?,
         head_bias: meta.bool_required("model.head_bias")?,
         logit_softcap: to_f32(meta, "model.logit_softcap")?,
+        rope_divisors: match meta.get("model.rope_divisors") {
+            Some(_) => memory::collect(meta.f64s_required("model.rope_divisors")?.iter().map(|&d| d as f32))?,
+            None => Vec::new(),
+        },
     })
 }
 
@@ -371,6 +385,7 @@ impl<'m> Row<'m> {
             qk_norm: self.flag("qk_norm")?,
             token_shift: self.option("token_shift")?,
             cross_attention: self.option("cross_attention")?,
+            window: if self.meta.get(&self.key("window")).is_some() { self.number("window")? } else { 0 },
         })
     }
 }
@@ -378,6 +393,15 @@ impl<'m> Row<'m> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Keys that came with later versions.
+    const LATER: [&str; 5] = [
+        "blocks.token_shift",
+        "blocks.cross_attention",
+        "blocks.window",
+        "encoder.n_heads",
+        "model.rope_divisors",
+    ];
 
     fn config() -> ModelConfig {
         let cell = RecurrentConfig { hidden: 48, norm: Norm::Layer, residual: false, bias: true };
@@ -395,8 +419,14 @@ mod tests {
             qk_norm: true,
             token_shift: true,
             cross_attention: true,
+            window: 32,
         };
-        let encoder = TransformerConfig { token_shift: false, cross_attention: false, ..transformer.clone() };
+        let encoder = TransformerConfig {
+            token_shift: false,
+            cross_attention: false,
+            window: 0,
+            ..transformer.clone()
+        };
         ModelConfig {
             encoder: vec![encoder; 2],
             vocab_size: 65,
@@ -416,6 +446,7 @@ mod tests {
             tied_head: false,
             head_bias: true,
             logit_softcap: 30.0,
+            rope_divisors: vec![1.0, 1.0, 2.5, 8.0],
         }
     }
 
@@ -429,7 +460,10 @@ mod tests {
     #[test]
     fn every_option_round_trips() {
         for position in [Position::None, Position::Learned, Position::Sinusoidal, config().position] {
-            let config = ModelConfig { position, ..config() };
+            let mut config = ModelConfig { position, ..config() };
+            if position != self::config().position {
+                config.rope_divisors.clear();
+            }
             assert_eq!(ModelConfig::from_meta(&config.to_meta()).unwrap(), config);
         }
         let mut one = config();
@@ -453,8 +487,8 @@ mod tests {
         for key in KEYS {
             let message = refusal(|meta| meta.set(key, Value::I64(1)));
             assert!(message.contains("is i64, expected"), "{key}: {message}");
-            if ["blocks.token_shift", "blocks.cross_attention", "encoder.n_heads"].contains(key) {
-                continue; // left out where no block sets it, or there is no encoder
+            if LATER.contains(key) {
+                continue; // left out where nothing sets it, or there is no encoder
             }
             let mut missing = Meta::new();
             config().to_meta().iter().filter(|(k, _)| k != key).for_each(|(k, v)| missing.set(k, v.clone()));
@@ -470,6 +504,11 @@ mod tests {
     #[test]
     fn options_of_later_versions_are_left_out_where_nothing_sets_them() {
         let mut plain = config();
+        assert_eq!(plain.format_version(), Version { major: 1, minor: 3 });
+        plain.rope_divisors.clear();
+        assert_eq!(plain.format_version(), Version { major: 1, minor: 3 });
+        let BlockConfig::Transformer(t) = &mut plain.blocks[3] else { unreachable!("made above") };
+        t.window = 0;
         assert_eq!(plain.format_version(), Version { major: 1, minor: 2 });
         plain.encoder.clear();
         let BlockConfig::Transformer(t) = &mut plain.blocks[3] else { unreachable!("made above") };
@@ -479,7 +518,7 @@ mod tests {
         t.token_shift = false;
         assert_eq!(plain.format_version(), Version { major: 1, minor: 0 });
         let meta = plain.to_meta();
-        for key in ["blocks.token_shift", "blocks.cross_attention", "encoder.n_heads"] {
+        for key in LATER {
             assert_eq!(meta.get(key), None);
         }
         assert_eq!(ModelConfig::from_meta(&meta).unwrap(), plain);

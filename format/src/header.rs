@@ -9,7 +9,7 @@ use std::ops::Range;
 /// First bytes of every file. The first one is no text, the last one is what line-ending conversions break.
 pub const MAGIC: [u8; 8] = *b"\x89SISKIN\n";
 /// Newest version that this crate writes and reads.
-pub const VERSION: Version = Version { major: 1, minor: 2 };
+pub const VERSION: Version = Version { major: 1, minor: 3 };
 /// Bytes of the header; the section directory follows it.
 pub const HEADER_LEN: usize = 64;
 /// Bytes of one entry of the section directory.

@@ -277,6 +277,7 @@ mod tests {
             qk_norm: false,
             token_shift: false,
             cross_attention: false,
+            window: 0,
         })
     }
 
@@ -295,6 +296,7 @@ mod tests {
             tied_head: true,
             head_bias: false,
             logit_softcap: 0.0,
+            rope_divisors: Vec::new(),
         }
     }
 

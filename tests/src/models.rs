@@ -91,6 +91,7 @@ fn base(vocab_size: usize, d_model: usize, blocks: Vec<BlockConfig>) -> ModelCon
         tied_head: false,
         head_bias: true,
         logit_softcap: 0.0,
+        rope_divisors: Vec::new(),
     }
 }
 
@@ -130,6 +131,7 @@ pub fn gpt() -> ModelConfig {
         qk_norm: false,
         token_shift: false,
         cross_attention: false,
+        window: 0,
     });
     ModelConfig {
         position: Position::Learned,
@@ -156,6 +158,7 @@ pub fn llama() -> ModelConfig {
         qk_norm: false,
         token_shift: false,
         cross_attention: false,
+        window: 0,
     });
     ModelConfig {
         position: Position::Rope { theta: 10_000.0 },

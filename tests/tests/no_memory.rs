@@ -71,6 +71,7 @@ fn large(vocab: &Vocab, position: Position) -> Vec<u8> {
         qk_norm: false,
         token_shift: false,
         cross_attention: false,
+        window: 0,
     });
     let small = match &block {
         BlockConfig::Transformer(t) => {

@@ -126,6 +126,7 @@ fn attention() -> TransformerConfig {
         qk_norm: false,
         token_shift: false,
         cross_attention: false,
+        window: 0,
     }
 }
 

@@ -204,6 +204,7 @@ fn medley() -> ModelConfig {
             qk_norm: true,
             token_shift: false,
             cross_attention: false,
+            window: 0,
         }),
     ];
     config

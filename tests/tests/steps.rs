@@ -232,6 +232,7 @@ fn model_config(json: &Value) -> ModelConfig {
         tied_head: flag(json, "tied_head"),
         head_bias: flag(json, "head_bias"),
         logit_softcap: number(json, "logit_softcap"),
+        rope_divisors: Vec::new(),
     }
 }
 
@@ -263,6 +264,7 @@ fn block_config(json: &Value) -> BlockConfig {
             qk_norm: flag(json, "qk_norm"),
             token_shift: json["token_shift"] == true,
             cross_attention: false,
+            window: 0,
         }),
         other => panic!("block {other}"),
     }

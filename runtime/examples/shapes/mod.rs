@@ -34,6 +34,7 @@ pub fn config([d_model, n_layers, n_heads, n_kv_heads, d_ff, vocab_size]: [usize
         qk_norm: false,
         token_shift: false,
         cross_attention: false,
+        window: 0,
     });
     ModelConfig {
         vocab_size,
@@ -49,6 +50,7 @@ pub fn config([d_model, n_layers, n_heads, n_kv_heads, d_ff, vocab_size]: [usize
         tied_head: true,
         head_bias: false,
         logit_softcap: 0.0,
+        rope_divisors: Vec::new(),
     }
 }
 

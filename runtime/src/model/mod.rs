@@ -303,17 +303,24 @@ fn block_rope(
     ropes: &mut Vec<Rope>,
 ) -> Result<Option<usize>, Error> {
     match config.position {
-        Position::Rope { theta } => rope_index(ropes, t.head_dim, theta).map(Some).map_err(out_of_memory),
+        Position::Rope { theta } => {
+            rope_index(ropes, t.head_dim, theta, &config.rope_divisors).map(Some).map_err(out_of_memory)
+        }
         _ => Ok(None),
     }
 }
 
 /// Blocks of the same head width share their angles. The order is that of [`Plan`]: first use first.
-fn rope_index(ropes: &mut Vec<Rope>, head_dim: usize, theta: f32) -> Result<usize, NoMemory> {
+fn rope_index(
+    ropes: &mut Vec<Rope>,
+    head_dim: usize,
+    theta: f32,
+    divisors: &[f32],
+) -> Result<usize, NoMemory> {
     if let Some(index) = ropes.iter().position(|rope| rope.head_dim == head_dim) {
         return Ok(index);
     }
-    memory::push(ropes, Rope::new(head_dim, theta)?)?;
+    memory::push(ropes, Rope::new(head_dim, theta, divisors)?)?;
     Ok(ropes.len() - 1)
 }
 

@@ -13,9 +13,10 @@ pub(crate) struct Rope {
 }
 
 impl Rope {
-    /// `theta^(-2i / head_dim)` for each pair i.
-    pub(crate) fn new(head_dim: usize, theta: f32) -> Result<Self, NoMemory> {
-        let frequency = |i: usize| pow_f64(theta as f64, -2.0 * i as f64 / head_dim as f64);
+    /// `theta^(-2i / head_dim) / divisors[i]` for each pair i; no divisors are ones.
+    pub(crate) fn new(head_dim: usize, theta: f32, divisors: &[f32]) -> Result<Self, NoMemory> {
+        let divisor = |i: usize| divisors.get(i).map_or(1.0, |&d| f64::from(d));
+        let frequency = |i: usize| pow_f64(theta as f64, -2.0 * i as f64 / head_dim as f64) / divisor(i);
         Ok(Rope { head_dim, frequencies: memory::collect((0..head_dim / 2).map(frequency))? })
     }
 
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn angles_are_those_of_the_paper() {
-        let rope = Rope::new(8, 10_000.0).unwrap();
+        let rope = Rope::new(8, 10_000.0, &[]).unwrap();
         let mut angles = [0.0; 8];
         rope.angles(1234, &mut angles);
         for i in 0..4 {
@@ -84,8 +85,18 @@ mod tests {
     }
 
     #[test]
+    fn equal_divisors_stretch_positions() {
+        let (plain, scaled) =
+            (Rope::new(8, 10_000.0, &[]).unwrap(), Rope::new(8, 10_000.0, &[4.0; 4]).unwrap());
+        let (mut near, mut far) = ([0.0; 8], [0.0; 8]);
+        plain.angles(10, &mut near);
+        scaled.angles(40, &mut far);
+        assert_eq!(near, far);
+    }
+
+    #[test]
     fn a_rotation_keeps_lengths_and_depends_on_the_distance_only() {
-        let rope = Rope::new(6, 1000.0).unwrap();
+        let rope = Rope::new(6, 1000.0, &[]).unwrap();
         let dot = |p: usize, q: usize| {
             let (mut a, mut b) = ([0.3, -1.0, 0.5, 0.7, 0.1, -0.4], [1.0, 0.2, -0.6, 0.4, 0.9, 0.8]);
             let mut angles = [0.0; 6];

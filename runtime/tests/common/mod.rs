@@ -42,6 +42,7 @@ pub fn config(d_model: usize, blocks: Vec<BlockConfig>) -> ModelConfig {
         tied_head: false,
         head_bias: true,
         logit_softcap: 0.0,
+        rope_divisors: Vec::new(),
     }
 }
 
@@ -64,6 +65,7 @@ pub fn gpt_block() -> TransformerConfig {
         qk_norm: false,
         token_shift: false,
         cross_attention: false,
+        window: 0,
     }
 }
 
@@ -117,6 +119,7 @@ pub fn models() -> Vec<(&'static str, ModelConfig)> {
                 position: rope,
                 norm_weight: false,
                 logit_softcap: 15.0,
+                rope_divisors: Vec::new(),
                 ..config(
                     36,
                     vec![

@@ -65,6 +65,7 @@ fn configs() -> Vec<ModelConfig> {
             qk_norm: !biases,
             token_shift: norm == Norm::Batch,
             cross_attention: false,
+            window: 0,
         })
     };
     let base = |vocab_size, position, blocks| ModelConfig {
@@ -81,6 +82,7 @@ fn configs() -> Vec<ModelConfig> {
         tied_head: false,
         head_bias: true,
         logit_softcap: 0.0,
+        rope_divisors: Vec::new(),
     };
     let rnn = |activation, norm| BlockConfig::Rnn(RnnConfig { cell: cell(2, norm), activation });
     let residual = RecurrentConfig { residual: true, ..cell(3, Norm::Rms) };
@@ -107,6 +109,7 @@ fn configs() -> Vec<ModelConfig> {
         ModelConfig {
             final_norm: Norm::Rms,
             logit_softcap: 30.0,
+            rope_divisors: Vec::new(),
             ..base(5, rope, vec![transformer(Norm::Rms, Ffn::GatedSilu, false); 2])
         },
         base(7, Position::Sinusoidal, vec![transformer(Norm::Batch, Ffn::Relu2, true)]),

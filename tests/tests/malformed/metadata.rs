@@ -184,6 +184,7 @@ fn the_deepest_model_stays_within_its_memory() {
             qk_norm: true,
             token_shift: true,
             cross_attention: false,
+            window: 0,
         });
         MAX_BLOCKS
     ];

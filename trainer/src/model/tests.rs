@@ -36,6 +36,7 @@ fn model(d_model: usize, blocks: Vec<BlockConfig>) -> ModelConfig {
         tied_head: false,
         head_bias: true,
         logit_softcap: 0.0,
+        rope_divisors: Vec::new(),
     }
 }
 
@@ -58,6 +59,7 @@ fn gpt_block() -> TransformerConfig {
         qk_norm: false,
         token_shift: false,
         cross_attention: false,
+        window: 0,
     }
 }
 

@@ -124,7 +124,8 @@ impl<T: Float> Transformer<T> {
             }),
             rope: match config.position {
                 Position::Rope { theta } => {
-                    Some(RopeTable::new(config.context, t.head_dim, f64::from(theta)))
+                    let divisors = &config.rope_divisors;
+                    Some(RopeTable::new(config.context, t.head_dim, f64::from(theta), divisors))
                 }
                 _ => None,
             },

@@ -20,10 +20,12 @@ pub struct RopeTable<T> {
 }
 
 impl<T: Float> RopeTable<T> {
-    /// The table of `context` positions and base `theta`.
-    pub fn new(context: usize, head_dim: usize, theta: f64) -> Self {
+    /// The table of `context` positions and base `theta`; `divisors` `[head_dim / 2]`, if any, divide the frequencies.
+    pub fn new(context: usize, head_dim: usize, theta: f64, divisors: &[f32]) -> Self {
         let half = head_dim / 2;
-        let angle = |i: usize| (i / half) as f64 * theta.powf(-((2 * (i % half)) as f64) / head_dim as f64);
+        let divisor = |i: usize| divisors.get(i).map_or(1.0, |&d| f64::from(d));
+        let frequency = |i: usize| theta.powf(-((2 * i) as f64) / head_dim as f64) / divisor(i);
+        let angle = |i: usize| (i / half) as f64 * frequency(i % half);
         RopeTable {
             cos: (0..context * half).map(|i| T::from_f64(angle(i).cos())).collect(),
             sin: (0..context * half).map(|i| T::from_f64(angle(i).sin())).collect(),
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn gradient() {
         let heads = Heads { n_heads: 2, n_kv_heads: 1, head_dim: 6 };
-        let table = RopeTable::new(5, 6, 10_000.0);
+        let table = RopeTable::new(5, 6, 10_000.0, &[]);
         for time_major in [false, true] {
             let layout = Layout { batch: 2, len: 4, time_major };
             check_op(0, &[(8, 24)], |tape, _, x| tape.rope(x[0], heads, layout, &table));
@@ -104,7 +106,7 @@ mod tests {
     #[test]
     fn the_first_pair_turns_by_the_position() {
         let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim: 2 };
-        let table = RopeTable::new(3, 2, 10_000.0);
+        let table = RopeTable::new(3, 2, 10_000.0, &[]);
         let mut tape = Tape::<f64>::new();
         let x = tape.input(3, 6, &[1.0, 0.0, 1.0, 0.0, 1.0, 0.0].repeat(3));
         let y = tape.rope(x, heads, Layout { batch: 1, len: 3, time_major: false }, &table);

@@ -42,6 +42,7 @@ pub fn model_config(settings: &Settings, vocab_size: usize) -> Result<ModelConfi
         tied_head: need(s.tied_head, "tied_head")?,
         head_bias: need(s.head_bias, "head_bias")?,
         logit_softcap: need(s.logit_softcap, "logit_softcap")?,
+        rope_divisors: Vec::new(),
     };
     if is_seq2seq(s) {
         add_encoder(s, &mut config)?;
@@ -147,6 +148,7 @@ fn transformer(
         qk_norm: need(b.qk_norm.or(s.qk_norm), "qk_norm")?,
         token_shift: need(b.token_shift.or(s.token_shift), "token_shift")?,
         cross_attention: false,
+        window: 0,
     })
 }
 

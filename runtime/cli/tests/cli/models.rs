@@ -108,6 +108,7 @@ fn base(vocab_size: usize, blocks: Vec<BlockConfig>) -> ModelConfig {
         tied_head: false,
         head_bias: true,
         logit_softcap: 0.0,
+        rope_divisors: Vec::new(),
     }
 }
 
@@ -135,6 +136,7 @@ fn transformer(ffn: Ffn, norm: Norm, n_kv_heads: usize, bias: bool) -> BlockConf
         qk_norm: false,
         token_shift: false,
         cross_attention: false,
+        window: 0,
     })
 }
 
