@@ -14,7 +14,7 @@ pub mod error;
 pub mod header;
 pub mod memory;
 pub mod meta;
-mod mmap;
+pub mod mmap;
 pub mod panel;
 pub mod pod;
 pub mod quant;

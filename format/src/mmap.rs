@@ -11,6 +11,28 @@ use std::io::Read;
 use std::ops::Deref;
 use std::path::Path;
 
+/// A file of another kind, mapped read-only: what importers read. Nobody may cut or rewrite it in place meanwhile.
+#[derive(Debug)]
+pub struct Mapped(Data);
+
+impl Mapped {
+    /// Maps a regular file that is not empty.
+    ///
+    /// # Errors
+    /// What is there is no regular file, or empty, or too large for this machine's addresses; what the system says.
+    pub fn open(path: &Path) -> Result<Mapped, Error> {
+        Data::open(path, true, |_, _| Ok(())).map(Mapped)
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// Bytes that start at a multiple of 64 and never change.
 #[derive(Debug)]
 pub(crate) enum Data {

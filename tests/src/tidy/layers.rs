@@ -5,16 +5,20 @@ use super::Problem;
 use super::source::{Source, find_word};
 
 /// Workspace crates and the workspace crates that each may depend on.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("siskin-format", &[]),
     ("siskin", &["siskin-format"]),
     ("siskin-cli", &["siskin", "siskin-format"]),
     ("siskin-ffi", &["siskin", "siskin-format"]),
-    ("siskin-trainer", &["siskin", "siskin-format"]),
+    ("siskin-convert", &["siskin-format"]),
+    ("siskin-trainer", &["siskin", "siskin-convert", "siskin-format"]),
     ("siskin-fuzz", &["siskin-tests"]),
     ("siskin-loom", &[]),
-    ("siskin-pages", &["siskin", "siskin-trainer"]),
-    ("siskin-tests", &["siskin", "siskin-cli", "siskin-ffi", "siskin-format", "siskin-trainer"]),
+    ("siskin-pages", &["siskin", "siskin-convert", "siskin-trainer"]),
+    (
+        "siskin-tests",
+        &["siskin", "siskin-cli", "siskin-convert", "siskin-ffi", "siskin-format", "siskin-trainer"],
+    ),
 ];
 
 /// Parts of the trainer that may name the runtime: what re-measures exported files, and the tokenizers, whose
