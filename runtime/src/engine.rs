@@ -9,6 +9,7 @@ use crate::pass::{Cx, Segment};
 use crate::profile::Profile;
 use crate::session::SessionOptions;
 use crate::state::{Parts, Plan, State, Workspace};
+use crate::watch::Watch;
 use std::sync::Arc;
 
 /// Sequences of one model that step together; a session has one of them.
@@ -26,6 +27,7 @@ pub(crate) struct Engine {
     tokens: Buffer<u32>,
     segments: Buffer<Segment>,
     pub(crate) profile: Profile,
+    pub(crate) watch: Option<Watch>,
     pub(crate) profiling: bool,
 }
 
@@ -64,6 +66,7 @@ impl Engine {
             tokens,
             segments,
             profile: Profile::new(),
+            watch: None,
             profiling: false,
             plan,
             model,
@@ -167,10 +170,12 @@ impl Engine {
 
     fn cx(&mut self) -> (Cx<'_>, &mut Workspace, &mut State, &Model, &[u32]) {
         let cx = Cx {
+            file: self.model.file(),
             weights: self.model.file().bytes(),
             kernels: self.kernels,
             team: &mut self.team,
             profile: self.profiling.then_some(&mut self.profile),
+            watch: self.watch.as_mut(),
             cancel: &self.cancel,
             cancelled: false,
             tokens: self.tokens.len(),

@@ -30,6 +30,7 @@ mod state;
 pub mod stop;
 pub mod stream;
 pub mod tokenizer;
+pub mod watch;
 
 pub use batch::Batch;
 pub use cancel::CancelFlag;

@@ -74,6 +74,11 @@ impl Linear {
         self.layout.cols
     }
 
+    /// Where it begins in the file: its name for [`Cx::watch`].
+    pub(crate) fn start(&self) -> usize {
+        self.range.start
+    }
+
     pub(crate) fn matrix<'a>(&self, weights: &'a [u8]) -> Matrix<'a> {
         let data = match self.layout.planes(&weights[self.range.clone()]) {
             Planes::F32(w) => Panels::F32(w.as_chunks().0),
@@ -106,6 +111,7 @@ impl Linear {
         out: &mut [f32],
         f: impl Fn(&mut [f32]) + Sync,
     ) {
+        cx.watch([self.start()], x);
         let (view, kernels) = (self.view(cx.weights), cx.kernels);
         let out = Columns::new(Strip::new(out, x.tokens, self.rows()), LANES);
         cx.team.run(view.matrix.n_panels(), view.cost(x), out, |work, mut strip| {
@@ -128,6 +134,7 @@ impl Linear {
         if !residual {
             return self.forward(cx, a, x);
         }
+        cx.watch([self.start()], a);
         let (view, kernels) = (self.view(cx.weights), cx.kernels);
         let columns = |data| Columns::new(Strip::new(data, a.tokens, self.rows()), LANES);
         let out = (columns(product), columns(x));
@@ -176,6 +183,7 @@ pub(crate) fn forward_all<const N: usize>(
     x: &Input,
     out: [&mut [f32]; N],
 ) {
+    cx.watch(linears.map(Linear::start), x);
     let views = linears.map(|linear| linear.view(cx.weights));
     let items = views.map(|view| view.matrix.n_panels());
     let total: usize = items.iter().sum();

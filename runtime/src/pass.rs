@@ -1,8 +1,10 @@
 //! What a forward pass runs with, and over which tokens of which sequences.
 
 use crate::cancel::CancelFlag;
-use crate::kernels::{Kernels, Team};
+use crate::kernels::{Input, Kernels, Team};
 use crate::profile::{Profile, Stage};
+use crate::watch::Watch;
+use siskin_format::File;
 use std::ops::Range;
 
 /// Consecutive tokens of one sequence. The rows of all segments, one after the other, are the rows of the pass.
@@ -29,12 +31,16 @@ impl Segment {
 
 /// Weights, kernels and threads of a pass, and its tokens.
 pub(crate) struct Cx<'a> {
-    /// The file's bytes, which hold all weights.
+    /// The file;
+    pub(crate) file: &'a File,
+    /// and its bytes, which hold all weights.
     pub(crate) weights: &'a [u8],
     pub(crate) kernels: &'static Kernels,
     pub(crate) team: &'a mut Team,
     /// Where times go, while somebody wants them.
     pub(crate) profile: Option<&'a mut Profile>,
+    /// Who is told what matrices multiply.
+    pub(crate) watch: Option<&'a mut Watch>,
     /// Stops the pass;
     pub(crate) cancel: &'a CancelFlag,
     /// and whether it has: its results are of no use then.
@@ -57,6 +63,15 @@ impl Cx<'_> {
     pub(crate) fn end(&mut self) {
         if let Some(profile) = &mut self.profile {
             profile.mark(None);
+        }
+    }
+
+    /// Some matrices, named by where they begin in the file, are about to multiply `x`.
+    pub(crate) fn watch<const N: usize>(&mut self, starts: [usize; N], x: &Input) {
+        if let Some(watch) = &mut self.watch {
+            let name =
+                |start| self.file.tensors().iter().find(|t| t.range.start == start).map_or("", |t| &t.name);
+            watch(&starts.map(name), x.x, x.tokens);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::profile::Profile;
 use crate::saved::{self, Head};
 use crate::state::Plan;
+use crate::watch::Watch;
 use std::sync::Arc;
 
 /// How to make a [`Session`].
@@ -276,6 +277,11 @@ impl Session {
     /// the clock then, and nothing otherwise.
     pub fn set_profiling(&mut self, on: bool) {
         self.engine.set_profiling(on);
+    }
+
+    /// Who is told what the matrices of the following steps multiply; `None` for nobody. A tied head reads the tensor of the embedding.
+    pub fn set_watch(&mut self, watch: Option<Watch>) {
+        self.engine.watch = watch;
     }
 
     /// What [`Session::set_profiling`] has measured.

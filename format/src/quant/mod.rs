@@ -7,6 +7,9 @@ mod f16;
 mod f32;
 mod q4;
 mod q8;
+mod weighted;
+
+pub use weighted::{Codes, best_scale};
 
 use crate::dtype::DType;
 use crate::panel::{PANEL_ROWS, PanelLayout, Planes};
@@ -81,6 +84,24 @@ impl PackedMatrix {
         let layout = PanelLayout::new(dtype, rows, cols).ok_or(size.clone())?;
         let bytes = AlignedBytes::zeroed(layout.bytes()).ok_or(size)?;
         Ok(PackedMatrix { layout, bytes })
+    }
+
+    /// A q8 or q4 matrix of given scales and codes.
+    ///
+    /// # Errors
+    /// [`QuantError::Size`] for an empty shape or one that does not fit into memory.
+    ///
+    /// # Panics
+    /// For another dtype, lengths that are not those of the shape, or a code outside −127..=127 (q8) or −8..=7 (q4).
+    pub fn from_codes(
+        dtype: DType,
+        rows: usize,
+        cols: usize,
+        codes: &Codes,
+    ) -> Result<PackedMatrix, QuantError> {
+        let mut packed = PackedMatrix::zeroed(dtype, rows, cols)?;
+        weighted::store(&packed.layout, &mut packed.bytes, codes);
+        Ok(packed)
     }
 
     /// Where everything lies.

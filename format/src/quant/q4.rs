@@ -5,7 +5,7 @@ use crate::panel::{CHUNK, GROUP, PANEL_ROWS, PanelLayout};
 use half::f16;
 
 /// What a nibble holds for weight 0: nibble = code + 8, code in [-8, 7].
-const ZERO_NIBBLE: u8 = 8;
+pub(super) const ZERO_NIBBLE: u8 = 8;
 /// A byte of two zero weights.
 const ZERO_BYTE: u8 = ZERO_NIBBLE << 4 | ZERO_NIBBLE;
 /// Bytes of one group of a panel.

@@ -173,6 +173,10 @@ impl Transformer {
         let (tokens, width, kernels) = (cx.tokens, cx.tokens * self.d_model, cx.kernels);
         let a = ws.a.input();
         cx.stage(Stage::FfnUp);
+        match &self.w_gate {
+            Some(gate) => cx.watch([gate.start(), self.w_up.start()], &a),
+            None => cx.watch([self.w_up.start()], &a),
+        }
         let up = self.w_up.view(cx.weights);
         let gate = self.w_gate.as_ref().map(|w| w.view(cx.weights));
         // A thread makes 32 channels at a time, one group of codes of the next product.
