@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod calibrate;
 pub mod checkpoint;
 pub mod dashboard;
 pub mod data;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use siskin::eval::{EvalOptions, Evaluation, Scorer, evaluate};
 use siskin::generate::{GenerateOptions, Generator};
+use siskin::watch::Watch;
 use siskin::{Model, PairEvaluation, PairScorer, SamplerOptions, Session, SessionOptions, Tokenizer};
 use siskin_format::receipt::Golden;
 
@@ -82,6 +83,19 @@ impl Measured {
     pub fn meter(&self, threads: usize) -> Result<Meter> {
         let options = EvalOptions { threads: Some(threads), ..Default::default() };
         Ok(Meter { scorer: Scorer::new(&self.model, &options).map_err(refused)?, sum: Evaluation::default() })
+    }
+
+    /// Reads `tokens` in the windows of an evaluation, and tells `watch` what every matrix multiplies.
+    ///
+    /// # Errors
+    /// As [`Measured::loss`].
+    pub fn watch(&self, tokens: &[u32], threads: usize, watch: Watch) -> Result<()> {
+        let options = SessionOptions { threads: Some(threads), ..Default::default() };
+        let mut session = Session::new(self.model.clone(), &options).map_err(refused)?;
+        session.set_watch(Some(watch));
+        let mut scorer = Scorer::with_session(session);
+        scorer.push(tokens, |_, _| {}).map_err(refused)?;
+        scorer.finish(|_, _| {}).map_err(refused)
     }
 
     /// Whether the model turns sources into targets.
