@@ -13,4 +13,5 @@ pub mod prepared;
 pub mod presets;
 pub mod suggest;
 pub mod trial;
+pub mod unused;
 pub mod variant;

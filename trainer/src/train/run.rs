@@ -119,7 +119,7 @@ impl Run {
         let restarts = Restarts::of(&settings)?;
         crate::data::Text::open(texts)?;
         let dir = RunDir::lock(dir)?;
-        if dir.load_latest()?.is_some() || Plan::read(dir.path())?.is_some() {
+        if holds_run(&dir)? {
             let path = dir.path().display();
             return Err(Error::Run(format!(
                 "{path} holds a run already: go on with `siskin-train resume {path}` or name another folder by --out"
@@ -405,6 +405,14 @@ impl Run {
         ];
         Ok(budget::steps_for(minutes, started.elapsed() + whole, step, &pauses))
     }
+}
+
+/// Whether there is a run in `dir`: a checkpoint, or the plan of one that is still among its beginnings.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn holds_run(dir: &RunDir) -> Result<bool> {
+    Ok(dir.load_latest()?.is_some() || Plan::read(dir.path())?.is_some())
 }
 
 /// Everything that a resumed run needs; `meta` holds the present state of `trainer`.
