@@ -160,6 +160,31 @@ fn averaged_weights_are_exported_and_survive_kills() {
     assert!(place.fails(&train("gpt", "--steps 9 --swa 0.5 --ema 0.9")).contains("a run has one average"));
 }
 
+/// Whatever ended the run and whichever weights were chosen, `export` writes the file that `train` wrote.
+#[test]
+fn export_repeats_the_file_of_train() {
+    let place = Place::new();
+    let mut seen = String::new();
+    for (i, (model, more)) in [
+        ("rnn", "--norm batch --residual --swa 1 --grad-tol 1e9"),
+        ("rnn", "--norm batch --residual --swa 1 --target-loss 9 --eval-every 30"),
+        ("rnn", "--norm batch --residual --swa 0.5 --val-fraction 0 --grad-tol 1e9"),
+        ("gru", "--lr 0.3 --schedule constant --clip-norm 0 --patience 1 --ema 0.5"),
+        ("llama", "--dtype q4 --swa 0.5"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (_, stderr) = place.ok(&train(model, &format!("--steps 60 {more} --out r{i} -o a.siskin")));
+        place.ok(&format!("export r{i} -o b.siskin"));
+        assert!(place.bytes("a.siskin") == place.bytes("b.siskin"), "{model} {more}: {stderr}");
+        seen += &stderr;
+    }
+    for part in ["converged at step 1:", "target reached at step 30:", "do better"] {
+        assert!(seen.contains(part), "no run shows '{part}': {seen}");
+    }
+}
+
 /// Standard output of a command whose arguments hold spaces, or its last line of error.
 fn call(place: &Place, args: &[&str]) -> Result<String, String> {
     let out = place.command("").args(args).output().unwrap();

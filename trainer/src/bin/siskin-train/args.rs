@@ -186,9 +186,9 @@ pub struct ExportArgs {
     /// The file to write
     #[arg(short, long, value_name = "MODEL.siskin")]
     pub output: PathBuf,
-    /// Weights of the file
-    #[arg(long, default_value = "q8", value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
-    pub dtype: String,
+    /// Weights of the file (default: the run's own, which is q8 if it was not told)
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
+    pub dtype: Option<String>,
     /// Cores to use
     #[arg(long)]
     pub threads: Option<usize>,
