@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use siskin_trainer::experiment::compare::{Comparison, Listener, Outcome};
-use siskin_trainer::experiment::flags::{flags_of, quoted};
+use siskin_trainer::experiment::flags::{config_flag, flags_of, texts};
 use siskin_trainer::experiment::keep::Kept;
 use siskin_trainer::experiment::picture;
 use siskin_trainer::experiment::prepared::{Prepared, filled};
@@ -250,14 +250,12 @@ fn tell(args: &CompareArgs, said: &Settings, data: &Prepared, comparison: &Compa
     if interrupt::requested() {
         eprintln!("stopped: figures and picture show what was done");
     }
-    let texts = args.texts.iter().map(|t| quoted(&t.display().to_string())).collect::<Vec<_>>().join(" ");
+    let texts = texts(&args.texts);
     match comparison.best() {
         Some(best) => {
             let own = best.variant.settings(said, &comparison.base);
             let own = Settings { steps: None, minutes: None, ..own };
-            let config = args.config.as_ref().filter(|_| said.blocks.is_some());
-            let config =
-                config.map_or(String::new(), |c| format!(" --config {}", quoted(&c.display().to_string())));
+            let config = config_flag(args.config.as_deref().filter(|_| said.blocks.is_some()));
             let flags = match flags_of(&own) {
                 none if none.is_empty() => none,
                 flags => format!(" {flags}"),

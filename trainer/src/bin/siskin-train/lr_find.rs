@@ -1,7 +1,7 @@
 //! `lr-find`: a range test over the learning rate, as a picture and a suggestion.
 
 use serde_json::json;
-use siskin_trainer::experiment::flags::{flags_of, quoted};
+use siskin_trainer::experiment::flags::{config_flag, flags_of, texts};
 use siskin_trainer::experiment::lr_find::{End, RangeTest, Sweep, Which, at_constant_rate, rates_of};
 use siskin_trainer::experiment::picture::{range_test, short};
 use siskin_trainer::experiment::prepared::{Prepared, filled};
@@ -193,9 +193,7 @@ fn why_none(sweeps: &[Sweep], test: &RangeTest) -> String {
 
 /// Names the next command: a training at the suggested rate, or a test of a better range.
 fn next(args: &LrFindArgs, test: &RangeTest, flags: Option<String>, sweeps: &[Sweep]) {
-    let texts = args.texts.iter().map(|t| quoted(&t.display().to_string())).collect::<Vec<_>>().join(" ");
-    let config = args.config.as_ref();
-    let config = config.map_or(String::new(), |c| format!(" --config {}", quoted(&c.display().to_string())));
+    let (texts, config) = (texts(&args.texts), config_flag(args.config.as_deref()));
     let own = Settings { steps: None, lr: None, adam_lr: None, ..args.settings.clone() };
     let own = match flags_of(&own).as_str() {
         "" => String::new(),
