@@ -28,10 +28,6 @@ const MOST: usize = 9;
 fn main() -> Result<()> {
     let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/shakespeare.txt");
     let data = Prepared::new(&[text], &filled(&small("llama", "adam"))?)?;
-    println!(
-        "| model | optimiser | steepest | lowest | suggested | loss | best of the grid | loss | suggested / best |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
     let said: Vec<String> = std::env::args().skip(1).collect();
     // An encoder-decoder reads pairs, which Shakespeare has none of.
     let families: Vec<&str> = MODELS.iter().copied().filter(|name| *name != "seq2seq").collect();
@@ -39,6 +35,10 @@ fn main() -> Result<()> {
         let known = [&families, OPTIMIZERS].concat().join(", ");
         return Err(Error::Settings(format!("found '{other}', expected families and optimisers: {known}")));
     }
+    println!(
+        "| model | optimiser | steepest | lowest | suggested | loss | best of the grid | loss | suggested / best |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     for family in chosen(&said, &families, &families) {
         for optimizer in chosen(&said, OPTIMIZERS, &["sgd", "adam", "muon"]) {
             println!("{}", row(&data, family, optimizer)?);
