@@ -182,17 +182,21 @@ fn unsaved(run: &Run) -> Error {
     ))
 }
 
-/// The weights to export, and a checkpoint that says so: `export` then writes the same file.
+/// The weights to export. Where the last checkpoint does not say which they are, one more does: `export` then writes the same file.
 fn choose_weights(run: &mut Run, quiet: bool) -> Result<Vec<f32>> {
+    let told = |run: &Run| (run.export_best, run.trainer.state().1.mean_buffers.to_vec());
+    let before = told(run);
     // Before the weights are taken: it collects the statistics that belong to a mean of them.
     let weights = match run.trainer.evaluate(FINAL_TOKENS)? {
         Some(found) => best_or_last(run, &found, quiet)?,
         None => run.trainer.weights(),
     };
-    run.unsaved = match run.save() {
-        Err(error @ Error::Diverged(_)) => return Err(error),
-        saved => saved.err().map(|error| error.to_string()),
-    };
+    if told(run) != before {
+        run.unsaved = match run.save() {
+            Err(error @ Error::Diverged(_)) => return Err(error),
+            saved => saved.err().map(|error| error.to_string()),
+        };
+    }
     Ok(weights)
 }
 
