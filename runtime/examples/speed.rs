@@ -5,18 +5,11 @@
 
 mod shapes;
 
-use shapes::{config, median, model, shape};
+use shapes::{config, core_seconds, median, model, shape};
 use siskin::{Session, SessionOptions};
 use siskin_format::DType;
 use std::process::ExitCode;
 use std::time::Instant;
-
-/// Seconds that this thread has had a core, where the system tells. Beside a busy neighbour it is the fairer clock for one
-/// thread.
-fn core_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    stat.split_whitespace().next()?.parse::<f64>().ok().map(|ns| ns * 1e-9)
-}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -12,6 +12,17 @@ struct Reference<'a> {
 
 type Rows = Vec<Vec<f64>>;
 
+/// What a row attends to.
+#[derive(Clone, Copy)]
+enum Reach<'a> {
+    /// Its own text, up to itself.
+    Causal,
+    /// All of its own text.
+    All,
+    /// All of another text.
+    Source(&'a Rows),
+}
+
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -95,9 +106,10 @@ impl Reference<'_> {
         x.into_iter().map(step).collect()
     }
 
-    fn head(&self, name: &str, t: &TransformerConfig, x: &[f64], position: usize) -> Vec<f64> {
+    /// One query or key, normed, and turned by RoPE where it has a position to be turned by.
+    fn head(&self, name: &str, t: &TransformerConfig, x: &[f64], position: Option<usize>) -> Vec<f64> {
         let mut x = if t.qk_norm { self.norm(name, Norm::Rms, x) } else { x.to_vec() };
-        if let Position::Rope { theta } = self.config().position {
+        if let (Position::Rope { theta }, Some(position)) = (self.config().position, position) {
             let half = t.head_dim / 2;
             for i in 0..half {
                 let angle = position as f64 * (theta as f64).powf(-2.0 * i as f64 / t.head_dim as f64);
@@ -109,25 +121,32 @@ impl Reference<'_> {
         x
     }
 
-    fn attention(&self, index: usize, t: &TransformerConfig, a: &Rows) -> Rows {
-        let name = |part: &str| format!("blocks.{index}.attn.{part}");
-        let project =
-            |w: &str, b: &str| -> Rows { a.iter().map(|a| self.linear(&name(w), &name(b), a)).collect() };
-        let (q, k, v) = (project("wq", "bq"), project("wk", "bk"), project("wv", "bv"));
+    /// Attention of the rows `a` to those in `reach`, by the tensors whose names begin with `scope`.
+    fn attention(&self, scope: &str, t: &TransformerConfig, a: &Rows, reach: Reach) -> Rows {
+        let name = |part: &str| format!("{scope}{part}");
+        let project = |w: &str, b: &str, x: &Rows| -> Rows {
+            x.iter().map(|x| self.linear(&name(w), &name(b), x)).collect()
+        };
+        let source = if let Reach::Source(source) = reach { source } else { a };
+        let (q, k, v) = (project("wq", "bq", a), project("wk", "bk", source), project("wv", "bv", source));
         let d = t.head_dim;
+        // Between two texts there is no distance that RoPE could tell.
+        let turned = |position: usize| (!matches!(reach, Reach::Source(_))).then_some(position);
         let attend = |position: usize| {
+            let seen = if let Reach::Causal = reach { position + 1 } else { source.len() };
             let mut out = Vec::new();
             for head in 0..t.n_heads {
                 let kv = head / (t.n_heads / t.n_kv_heads);
-                let query = self.head(&name("q_norm"), t, &q[position][head * d..(head + 1) * d], position);
+                let query =
+                    self.head(&name("q_norm"), t, &q[position][head * d..(head + 1) * d], turned(position));
                 let score = |p: usize| {
-                    let key = self.head(&name("k_norm"), t, &k[p][kv * d..(kv + 1) * d], p);
+                    let key = self.head(&name("k_norm"), t, &k[p][kv * d..(kv + 1) * d], turned(p));
                     (query.iter().zip(&key).map(|(q, k)| q * k).sum::<f64>() / (d as f64).sqrt()).exp()
                 };
-                let weights: Vec<f64> = (0..=position).map(score).collect();
+                let weights: Vec<f64> = (0..seen).map(score).collect();
                 let total: f64 = weights.iter().sum();
                 for i in 0..d {
-                    out.push((0..=position).map(|p| weights[p] / total * v[p][kv * d + i]).sum());
+                    out.push((0..seen).map(|p| weights[p] / total * v[p][kv * d + i]).sum());
                 }
             }
             self.linear(&name("wo"), &name("bo"), &out)
@@ -135,8 +154,8 @@ impl Reference<'_> {
         (0..a.len()).map(attend).collect()
     }
 
-    fn ffn(&self, index: usize, t: &TransformerConfig, a: &[f64]) -> Vec<f64> {
-        let name = |part: &str| format!("blocks.{index}.ffn.{part}");
+    fn ffn(&self, scope: &str, t: &TransformerConfig, a: &[f64]) -> Vec<f64> {
+        let name = |part: &str| format!("{scope}ffn.{part}");
         let f = |x: f64| match t.ffn {
             Ffn::Relu => x.max(0.0),
             Ffn::Relu2 => x.max(0.0).powi(2),
@@ -162,20 +181,37 @@ impl Reference<'_> {
         (0..x.len()).map(mixed).collect()
     }
 
-    fn transformer(&self, index: usize, t: &TransformerConfig, x: Rows) -> Rows {
-        let name = |part: &str| format!("blocks.{index}.{part}");
+    /// A block whose tensors' names begin with `scope`; `reach` is that of its own tokens, `encoded` what the encoder made of a source.
+    fn transformer(&self, scope: &str, t: &TransformerConfig, x: Rows, reach: Reach, encoded: &Rows) -> Rows {
+        let name = |part: &str| format!("{scope}{part}");
         let add = |x: Rows, y: Rows| -> Rows {
             let keep = if t.residual { 1.0 } else { 0.0 };
             x.into_iter().zip(y).map(|(x, y)| x.iter().zip(y).map(|(x, y)| keep * x + y).collect()).collect()
         };
-        let a = x.iter().map(|x| self.norm(&name("norm1"), t.norm, x)).collect();
-        let x = add(x, self.attention(index, t, &self.shift(&name("attn.shift"), a)));
-        let a = x.iter().map(|x| self.norm(&name("norm2"), t.norm, x)).collect();
-        let y = self.shift(&name("ffn.shift"), a).iter().map(|a| self.ffn(index, t, a)).collect();
+        let normed =
+            |part: &str, x: &Rows| -> Rows { x.iter().map(|x| self.norm(&name(part), t.norm, x)).collect() };
+        let a = self.shift(&name("attn.shift"), normed("norm1", &x));
+        let mut x = add(x, self.attention(&name("attn."), t, &a, reach));
+        if t.cross_attention {
+            let a = normed("norm_cross", &x);
+            x = add(x, self.attention(&name("cross."), t, &a, Reach::Source(encoded)));
+        }
+        let a = self.shift(&name("ffn.shift"), normed("norm2", &x));
+        let y = a.iter().map(|a| self.ffn(scope, t, a)).collect();
         add(x, y)
     }
 
-    fn logits(&self, tokens: &[u32]) -> Rows {
+    /// What the encoder makes of a source; nothing in a model without one.
+    fn encode(&self, source: &[u32]) -> Rows {
+        let config = self.config();
+        let mut x = self.embed(source);
+        for (index, t) in config.encoder.iter().enumerate() {
+            x = self.transformer(&format!("encoder.blocks.{index}."), t, x, Reach::All, &Rows::new());
+        }
+        x.iter().map(|x| self.norm("encoder.final_norm", config.final_norm, x)).collect()
+    }
+
+    fn embed(&self, tokens: &[u32]) -> Rows {
         let config = self.config();
         let d = config.d_model;
         let embed = self.tensor("embed.weight").unwrap();
@@ -193,10 +229,17 @@ impl Reference<'_> {
             };
             (0..d).map(channel).collect()
         };
-        let mut x: Rows = tokens.iter().enumerate().map(embedded).collect();
+        tokens.iter().enumerate().map(embedded).collect()
+    }
+
+    fn logits(&self, source: &[u32], tokens: &[u32]) -> Rows {
+        let config = self.config();
+        let (encoded, mut x) = (self.encode(source), self.embed(tokens));
         for (index, block) in config.blocks.iter().enumerate() {
             x = match block {
-                BlockConfig::Transformer(t) => self.transformer(index, t, x),
+                BlockConfig::Transformer(t) => {
+                    self.transformer(&format!("blocks.{index}."), t, x, Reach::Causal, &encoded)
+                }
                 block => self.recurrent(index, block, block.recurrent().unwrap(), x),
             };
         }
@@ -215,9 +258,16 @@ impl Reference<'_> {
 fn differences(config: &ModelConfig, dtype: DType) -> (f64, f64) {
     let model = common::model(config, dtype, 11);
     let mut rng = common::Rng(3);
-    let tokens: Vec<u32> = (0..70).map(|_| (rng.next() % common::VOCAB as u64) as u32).collect();
-    let expected = Reference { model: &model }.logits(&tokens);
+    let mut draw =
+        |n: usize| -> Vec<u32> { (0..n).map(|_| (rng.next() % common::VOCAB as u64) as u32).collect() };
+    let tokens = draw(70);
+    // More than the session takes at a time.
+    let source = if config.has_encoder() { draw(83) } else { Vec::new() };
+    let expected = Reference { model: &model }.logits(&source, &tokens);
     let mut session = Session::new(model.clone(), &SessionOptions::default()).unwrap();
+    if config.has_encoder() {
+        session.encode(&source).unwrap();
+    }
     let (mut largest, mut loss) = (0f64, 0f64);
     let visit = |i: usize, logits: &[f32]| {
         for (found, exact) in logits.iter().zip(&expected[i]) {
@@ -231,9 +281,20 @@ fn differences(config: &ModelConfig, dtype: DType) -> (f64, f64) {
     (largest, loss / tokens.len() as f64)
 }
 
+/// Every family, and encoder-decoders with every kind of positions.
+fn models() -> impl Iterator<Item = (&'static str, ModelConfig)> {
+    let rope = Position::Rope { theta: 500.0 };
+    let encoders = [
+        ("seq2seq, learned", Position::Learned),
+        ("seq2seq, sinusoidal", Position::Sinusoidal),
+        ("seq2seq, rope", rope),
+    ];
+    common::models().into_iter().chain(encoders.map(|(name, position)| (name, common::seq2seq(position))))
+}
+
 #[test]
 fn f32_models_follow_the_equations() {
-    for (name, config) in common::models() {
+    for (name, config) in models() {
         let (largest, loss) = differences(&config, DType::F32);
         println!("{name}: logits differ by up to {largest:.1e}, loss by {loss:.1e}");
         assert!(largest < 2e-5, "{name}: logits differ by {largest}");
@@ -243,7 +304,7 @@ fn f32_models_follow_the_equations() {
 
 #[test]
 fn other_dtypes_follow_the_equations_with_their_own_weights() {
-    for (name, config) in common::models() {
+    for (name, config) in models() {
         for dtype in [DType::F16, DType::Q8, DType::Q4] {
             let (largest, loss) = differences(&config, dtype);
             println!("{name} {dtype}: logits differ by up to {largest:.1e}, loss by {loss:.1e}");

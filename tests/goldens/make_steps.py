@@ -58,7 +58,7 @@ def values(name, rows, cols, role):
         draw = lambda: 1 + 0.25 * rng.signed_unit()
     elif role in ("norm-bias", "bias"):
         draw = lambda: 0.125 * rng.signed_unit()
-    elif role in ("embedding", "position"):
+    elif role in ("embedding", "position", "token-shift"):
         draw = rng.signed_unit
     else:
         halvings = (cols.bit_length() - 1) // 2

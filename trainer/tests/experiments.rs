@@ -153,6 +153,14 @@ fn kept_trainings_are_run_folders() {
     let log = std::fs::read_to_string(place.path("kept/optimizer-adam/log.jsonl")).unwrap();
     assert_eq!(log.lines().filter(|l| l.contains("\"event\":\"step\"")).count(), 12);
     assert!(place.fails(line).contains("holds a run already"));
+    std::fs::write(place.path("list.txt"), "one two three\n".repeat(200)).unwrap();
+    place.ok("compare song.txt list.txt --mix 3,1 --model gpt --vary norm=none,rms --steps 12 --out mixed");
+    let log = std::fs::read_to_string(place.path("mixed/norm-rms/log.jsonl")).unwrap();
+    let eval = log.lines().rfind(|l| l.contains("\"event\":\"eval\"")).unwrap();
+    let eval: Value = serde_json::from_str(eval).unwrap();
+    let by_text: Vec<f64> = eval["by_text"].as_array().unwrap().iter().map(|l| l.as_f64().unwrap()).collect();
+    let mean = 0.75 * by_text[0] + 0.25 * by_text[1];
+    assert!((mean - eval["val_loss"].as_f64().unwrap()).abs() < 1e-9, "{eval}");
 }
 
 #[test]
@@ -173,6 +181,11 @@ fn bad_input_is_one_clear_line() {
     std::fs::write(place.path("short.txt"), "abc").unwrap();
     for (line, part) in [
         ("compare song.txt", "nothing to compare"),
+        ("compare song.txt --vary lr=1,2 --restarts 3", "restarts: is not for compare"),
+        ("compare song.txt --vary lr=1,2 --sample-every 3", "sample_every: is not for compare"),
+        ("lr-find song.txt --restarts 3", "restarts: is not for lr-find"),
+        ("lr-find song.txt --eval-every 3", "eval_every: is not for lr-find"),
+        ("lr-find song.txt --model gru --lr 0.1", "lr: is what lr-find looks for with adam"),
         ("compare song.txt --vary lr=1e-3,fast", "lr=fast"),
         ("compare song.txt --vary optimizer=adam,adamm", "did you mean 'adam'"),
         ("compare song.txt --vary lr=1e-3,-1", "variant lr=-1"),

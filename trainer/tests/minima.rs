@@ -1,7 +1,10 @@
 //! Restarts, averages, slices of the loss and looks inside, as the users of siskin-train have them.
 
+#[cfg(unix)]
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// A folder with a text to train on.
 struct Place(tempfile::TempDir);
@@ -52,6 +55,27 @@ impl Place {
         error.to_string()
     }
 
+    /// Runs, and kills what runs after `time`; whether it was killed, and not done before. It must not have failed by itself.
+    fn killed_after(&self, line: &str, time: Duration) -> bool {
+        let mut command = self.command(line);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(time);
+        child.kill().unwrap();
+        let out = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&out.stderr);
+        match out.status.code() {
+            None => {
+                #[cfg(unix)]
+                assert_eq!(ExitStatusExt::signal(&out.status), Some(9), "{line}: {stderr}");
+                true
+            }
+            Some(code) => {
+                assert_eq!(code, 0, "{line}: {stderr}");
+                false
+            }
+        }
+    }
+
     /// Whether the run `name` has a checkpoint.
     fn has_checkpoint(&self, name: &str) -> bool {
         let entries = std::fs::read_dir(self.path(name));
@@ -95,10 +119,7 @@ fn restarts_choose_the_best_and_survive_kills() {
     let mut line = train("gpt", &format!("{args} --out killed -o killed.siskin --quiet"));
     let mut kills = 0;
     for i in 0..6 {
-        let mut child = place.command(&line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(took.mul_f64(0.1 + 0.09 * f64::from(i)));
-        child.kill().unwrap();
-        kills += usize::from(!child.wait().unwrap().success());
+        kills += usize::from(place.killed_after(&line, took.mul_f64(0.1 + 0.09 * f64::from(i))));
         if place.path("killed/restarts.json").exists() {
             line = "resume killed --quiet".into();
         }
@@ -122,10 +143,7 @@ fn averaged_weights_are_exported_and_survive_kills() {
         let took = began.elapsed();
         assert!(out.contains("exported a.siskin"), "{out}");
         let line = train(model, &format!("{args} --out {model}-b -o b.siskin --quiet"));
-        let mut child = place.command(&line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(took.mul_f64(0.6));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        place.killed_after(&line, took.mul_f64(0.6));
         let again = if place.has_checkpoint(&format!("{model}-b")) {
             format!("resume {model}-b --quiet")
         } else {
@@ -140,6 +158,31 @@ fn averaged_weights_are_exported_and_survive_kills() {
         assert!(plain.contains("exported") && place.bytes("p.siskin") != place.bytes("a.siskin"));
     }
     assert!(place.fails(&train("gpt", "--steps 9 --swa 0.5 --ema 0.9")).contains("a run has one average"));
+}
+
+/// Whatever ended the run and whichever weights were chosen, `export` writes the file that `train` wrote.
+#[test]
+fn export_repeats_the_file_of_train() {
+    let place = Place::new();
+    let mut seen = String::new();
+    for (i, (model, more)) in [
+        ("rnn", "--norm batch --residual --swa 1 --grad-tol 1e9"),
+        ("rnn", "--norm batch --residual --swa 1 --target-loss 9"),
+        ("rnn", "--norm batch --residual --swa 0.5 --val-fraction 0 --grad-tol 1e9"),
+        ("gru", "--lr 0.3 --schedule constant --clip-norm 0 --patience 1 --ema 0.5"),
+        ("llama", "--dtype q4 --swa 0.5"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (_, stderr) = place.ok(&train(model, &format!("--steps 60 {more} --out r{i} -o a.siskin")));
+        place.ok(&format!("export r{i} -o b.siskin"));
+        assert!(place.bytes("a.siskin") == place.bytes("b.siskin"), "{model} {more}: {stderr}");
+        seen += &stderr;
+    }
+    for part in ["converged at step 1:", "target reached at step 20:", "do better"] {
+        assert!(seen.contains(part), "no run shows '{part}': {seen}");
+    }
 }
 
 /// Standard output of a command whose arguments hold spaces, or its last line of error.

@@ -292,8 +292,8 @@ SISKIN_API siskin_status siskin_session_cancel(siskin_session *session);
  * forgotten too. Since 0.1. */
 SISKIN_API siskin_status siskin_session_reset(siskin_session *session);
 
-/* Stores how many tokens the session holds, and how many it can hold (0: no limit). Either pointer may be NULL.
- * Since 0.1. */
+/* Stores how many tokens the session holds, and how many it can hold (0: no limit). Either pointer may be NULL. In a model with an
+ * encoder they are those of the text, its begin token among them; a source may have as many again. Since 0.1. */
 SISKIN_API siskin_status siskin_session_position(const siskin_session *session, size_t *position, size_t *context);
 
 /* ---- Step by step ------------------------------------------------------------------------------------------------------- */
@@ -344,7 +344,8 @@ SISKIN_API siskin_status siskin_token_text(const siskin_model *model, uint32_t t
 
 /* Feeds tokens: the text goes on after them. A text that is under way ends, and its last token is fed before them; what was held back of it
  * is dropped. Penalties count the tokens. The first tokens that a model with an encoder is fed after siskin_session_new() or
- * siskin_session_reset() are the source, later ones belong to the text. No tokens, or one that does not exist: SISKIN_INVALID_ARGUMENT. SISKIN_CONTEXT_FULL,
+ * siskin_session_reset() are the source, which penalties do not count and behind which the text's begin token is fed; later ones belong
+ * to the text. No tokens, or one that does not exist: SISKIN_INVALID_ARGUMENT. SISKIN_CONTEXT_FULL,
  * SISKIN_CANCELLED: the session stands as before. Since 0.1. */
 SISKIN_API siskin_status siskin_session_feed(siskin_session *session, const uint32_t *tokens, size_t n_tokens);
 

@@ -1,4 +1,4 @@
-//! Causal attention of some queries over one head's cache of keys and values.
+//! Attention of some queries over one head's cache of keys and values.
 //!
 //! The cache keeps both as panels of f16 or f32, so that scores and values are two products with float weights, by the same
 //! arithmetic as any other: scores are `K q` with positions as rows, the output is `V^T e` with channels as rows. The queries of
@@ -34,7 +34,16 @@ pub struct HeadCache<'a, C> {
     pub capacity: usize,
 }
 
-/// `out = softmax(q K^T * scale) V` (Vaswani et al. 2017, equation 1); row t of `out` sees the first `n + t` positions.
+/// How many of the first positions each of some consecutive tokens sees.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen {
+    /// The first token so many, and each later one one more: those up to its own.
+    Causal(usize),
+    /// Every token so many: all of a source.
+    All(usize),
+}
+
+/// `out = softmax(q K^T * scale) V` (Vaswani et al. 2017, equation 1); row t of `out` sees what `seen` says of token t.
 ///
 /// `q` `[out.rows(), out.width()]`, `out.width()` some heads of `head_dim`; `scratch` as [`attend_scratch`] says.
 #[inline(always)]
@@ -43,18 +52,22 @@ pub(super) fn attend<S: Simd, C: Cell>(
     q: &[f32],
     head_dim: usize,
     cache: HeadCache<C>,
-    n: usize,
+    seen: Seen,
     scale: f32,
     scratch: &mut [f32],
     out: &mut Strip,
 ) {
+    let (first, step) = match seen {
+        Seen::Causal(n) => (n, 1),
+        Seen::All(n) => (n, 0),
+    };
     let group = out.width() / head_dim;
     let (wide, scores) = scratch.split_at_mut(head_dim * WIDE);
     for (tile, q) in q.chunks(TILE * head_dim).enumerate() {
         let queries = q.len() / head_dim;
         // Position and place of query i of the tile.
         let row = |i: usize| (tile * TILE + i) / group;
-        let seen = |i: usize| n + row(i);
+        let seen = |i: usize| first + step * row(i);
         let stride = seen(queries - 1).next_multiple_of(WIDE);
         let scores = &mut scores[..queries * stride];
         make_scores(s, q, cache, scale, wide.as_chunks_mut().0, scores);

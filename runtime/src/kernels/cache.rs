@@ -2,11 +2,11 @@
 
 use super::memory::Zeroable;
 use super::simd::LANES;
-use super::{HeadCache, Kernels, Strip};
+use super::{HeadCache, Kernels, Seen, Strip};
 use half::f16;
 
 /// [`Kernels::attend_f16`] or its twin for another type of cache.
-pub type Attend<C> = fn(&[f32], usize, HeadCache<'_, C>, usize, f32, &mut [f32], &mut Strip<'_>);
+pub type Attend<C> = fn(&[f32], usize, HeadCache<'_, C>, Seen, f32, &mut [f32], &mut Strip<'_>);
 /// [`Kernels::remember_f16`] or its twin for another type of cache.
 pub type Remember<C> = fn(&[f32], &[f32], usize, usize, &mut [[C; LANES]], &mut [[C; LANES]]);
 

@@ -283,21 +283,24 @@ proptest! {
     #[test]
     fn attention_equals_scalar_and_double_precision(
         head_dim in 1usize..70, n in 1usize..150, rows in 1usize..20, group in 1usize..5, spare in 0usize..20,
-        seed in 1u64..u64::MAX
+        causal in any::<bool>(), seed in 1u64..u64::MAX
     ) {
         let mut rng = Rng(seed);
         let positions = n + rows - 1;
+        let seen_by = |row: usize| if causal { n + row } else { n };
+        let seen = if causal { Seen::Causal(n) } else { Seen::All(n) };
         let capacity = (positions + spare).next_multiple_of(LANES);
         let queries = rng.floats(rows * group * head_dim);
         let (keys, values) = (rng.floats(positions * head_dim), rng.floats(positions * head_dim));
         let (scale, unit) = (1.0 / (head_dim as f32).sqrt(), group * head_dim);
         // Caches hold NaNs where nothing has been written.
         fn run<C: CacheCell>(
-            kernels: &Kernels, nan: C, [queries, keys, values]: [&[f32]; 3], [head_dim, n, rows, capacity]: [usize; 4]
+            kernels: &Kernels, nan: C, [queries, keys, values]: [&[f32]; 3], [head_dim, rows, capacity]: [usize; 3],
+            seen: Seen
         ) -> Vec<f32> {
             let mut k = vec![[nan; LANES]; capacity / LANES * head_dim];
             let mut v = vec![[nan; LANES]; head_dim.div_ceil(LANES) * capacity];
-            for p in 0..n + rows - 1 {
+            for p in 0..keys.len() / head_dim {
                 let row = p * head_dim..(p + 1) * head_dim;
                 C::remember(kernels)(&keys[row.clone()], &values[row], p, capacity, &mut k, &mut v);
             }
@@ -306,37 +309,37 @@ proptest! {
             let scale = 1.0 / (head_dim as f32).sqrt();
             let mut strip = Strip::new(&mut out, rows, queries.len() / rows);
             let cache = HeadCache { k: &k, v: &v, capacity };
-            C::attend(kernels)(queries, head_dim, cache, n, scale, &mut scratch, &mut strip);
+            C::attend(kernels)(queries, head_dim, cache, seen, scale, &mut scratch, &mut strip);
             out
         }
         let half = |x: f32| f16::from_f32(x).to_f32();
         let halfs = |x: &[f32]| x.iter().map(|x| half(*x)).collect::<Vec<_>>();
-        let sizes = [head_dim, n, rows, capacity];
-        let expected = run(scalar(), f16::NAN, [&queries, &keys, &values], sizes);
+        let sizes = [head_dim, rows, capacity];
+        let expected = run(scalar(), f16::NAN, [&queries, &keys, &values], sizes, seen);
         // The arithmetic is the same; only what the cache keeps differs.
-        let wide = run(scalar(), f32::NAN, [&queries, &halfs(&keys), &halfs(&values)], sizes);
+        let wide = run(scalar(), f32::NAN, [&queries, &halfs(&keys), &halfs(&values)], sizes, seen);
         prop_assert_eq!(bits(&wide), bits(&expected));
         // So is that of a query alone.
         for (i, query) in queries.chunks_exact(head_dim).enumerate() {
-            let (seen, end) = (n + i / group, (n + i / group) * head_dim);
+            let (seen, end) = (seen_by(i / group), seen_by(i / group) * head_dim);
             let alone = [query, &keys[..end], &values[..end]];
-            let found = run(scalar(), f16::NAN, alone, [head_dim, seen, 1, capacity]);
+            let found = run(scalar(), f16::NAN, alone, [head_dim, 1, capacity], Seen::All(seen));
             prop_assert_eq!(bits(&found), bits(&expected[i * head_dim..(i + 1) * head_dim]));
         }
         for kernels in others() {
-            let found = run(kernels, f16::NAN, [&queries, &keys, &values], sizes);
+            let found = run(kernels, f16::NAN, [&queries, &keys, &values], sizes, seen);
             prop_assert_eq!(bits(&found), bits(&expected));
-            let wide = run(scalar(), f32::NAN, [&queries, &keys, &values], sizes);
-            prop_assert_eq!(bits(&run(kernels, f32::NAN, [&queries, &keys, &values], sizes)), bits(&wide));
+            let wide = run(scalar(), f32::NAN, [&queries, &keys, &values], sizes, seen);
+            prop_assert_eq!(bits(&run(kernels, f32::NAN, [&queries, &keys, &values], sizes, seen)), bits(&wide));
         }
         for (t, (queries, out)) in queries.chunks_exact(unit).zip(expected.chunks_exact(unit)).enumerate() {
             for (q, out) in queries.chunks_exact(head_dim).zip(out.chunks_exact(head_dim)) {
                 let half = |x: f32| half(x) as f64;
                 let score = |p: usize| (0..head_dim).map(|d| q[d] as f64 * half(keys[p * head_dim + d])).sum::<f64>();
-                let weight: Vec<f64> = (0..n + t).map(|p| (score(p) * scale as f64).exp()).collect();
+                let weight: Vec<f64> = (0..seen_by(t)).map(|p| (score(p) * scale as f64).exp()).collect();
                 let total: f64 = weight.iter().sum();
                 for (d, out) in out.iter().enumerate() {
-                    let exact = (0..n + t).map(|p| weight[p] / total * half(values[p * head_dim + d])).sum::<f64>();
+                    let exact = (0..seen_by(t)).map(|p| weight[p] / total * half(values[p * head_dim + d])).sum::<f64>();
                     prop_assert!((*out as f64 - exact).abs() < 3e-6, "{out} for {exact}");
                 }
             }

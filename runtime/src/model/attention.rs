@@ -4,7 +4,7 @@
 use super::rope;
 use crate::error::Error;
 use crate::kernels::memory::Buffer;
-use crate::kernels::{Blocks, CacheCell, Grid, HeadCache, Kernels, Strip, TILE};
+use crate::kernels::{Blocks, CacheCell, Grid, HeadCache, Kernels, Seen, Strip, TILE};
 use crate::linear::{Linear, Vector, elements, forward_all};
 use crate::pass::{Cx, Segment, keep};
 use crate::profile::Stage;
@@ -39,11 +39,11 @@ enum Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// Positions that the segment's row number `row` sees.
-    fn seen(self, segment: &Segment, row: usize) -> usize {
+    /// What the segment's rows from number `row` on see.
+    fn seen(self, segment: &Segment, row: usize) -> Seen {
         match self {
-            Reach::Causal => segment.position + row + 1,
-            Reach::Source(lens) => lens[segment.slot],
+            Reach::Causal => Seen::Causal(segment.position + row + 1),
+            Reach::Source(lens) => Seen::All(lens[segment.slot]),
         }
     }
 }
@@ -210,9 +210,7 @@ impl Attention {
         let q_norm = elements(&self.q_norm, cx.weights);
         let (kernels, attend, segments) = (cx.kernels, C::attend(cx.kernels), &*cx.segments);
         let scale = 1.0 / (head_dim as f32).sqrt();
-        // Each row of a band sees one position more than the row before, so that those of a source go one by one.
-        let height = if matches!(reach, Reach::Causal) { TILE.div_ceil(group) } else { 1 };
-        let seen = cut(segments, height, reach, bands, owners);
+        let seen = cut(segments, TILE.div_ceil(group), reach, bands, owners);
         let out = Grid::new(Strip::new(b.floats(cx.tokens, q_width), cx.tokens, q_width), bands, unit);
         // By measurement, a channel costs like 3 bytes of weights and a position like 30.
         let cost = (seen * group * (3 * head_dim + 30)).div_ceil(bands.len().max(1));
@@ -234,8 +232,8 @@ impl Attention {
                     v: &cache.v[at * v_unit..(at + 1) * v_unit],
                     capacity: cache.capacity,
                 };
-                let n = reach.seen(segment, rows.start - segment.start);
-                attend(queries, head_dim, head_cache, n, scale, rest, &mut out.get(item));
+                let seen = reach.seen(segment, rows.start - segment.start);
+                attend(queries, head_dim, head_cache, seen, scale, rest, &mut out.get(item));
             }
         });
         b.quantize(cx);
@@ -264,8 +262,11 @@ fn cut(
             bands.push(start..(start + height).min(end));
             owners.push(owner);
         }
-        // The mean of the first and the last row's.
-        seen += segment.len * (reach.seen(segment, 0) + reach.seen(segment, segment.len - 1)) / 2;
+        seen += match reach.seen(segment, 0) {
+            // The mean of the first and the last row's.
+            Seen::Causal(first) => segment.len * (2 * first + segment.len - 1) / 2,
+            Seen::All(n) => segment.len * n,
+        };
     }
     seen
 }

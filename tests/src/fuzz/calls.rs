@@ -17,6 +17,11 @@ const MAX_CALLS: usize = 12;
 /// What a session may take: models are tiny.
 const BUDGET: usize = 1 << 20;
 
+/// First bytes from here on stand for models with an encoder,
+const ENCODERS_FROM: u8 = 192;
+/// and these bytes, for such a model, for [`World::encode`].
+const ENCODES_FROM: u8 = 8 * 28;
+
 /// A texts' pieces; the vocabularies know some of them.
 const TEXTS: [&[u8]; 8] = [
     b"",
@@ -35,9 +40,13 @@ const TEXTS: [&[u8]; 8] = [
 /// When a status is not documented, or INTERNAL, or a promise of the header is broken.
 pub fn calls(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let models = models();
-    let model = models[choices.below(models.len())].0;
-    let mut world = World { model, sessions: [null_mut(); 2], saved: Vec::new(), memory: Vec::new() };
+    // The high bytes are those with an encoder.
+    let first = choices.byte();
+    let has_encoder = first >= ENCODERS_FROM;
+    let fitting: Vec<&Model> = models().iter().filter(|model| model.has_encoder == has_encoder).collect();
+    let model = fitting[usize::from(first) % fitting.len()].handle;
+    let (sessions, saved, memory) = ([null_mut(); 2], Vec::new(), Vec::new());
+    let mut world = World { model, has_encoder, sessions, saved, memory };
     // SAFETY: models are never freed here; the world keeps to siskin.h.
     unsafe {
         done(siskin_model_retain(model));
@@ -54,7 +63,10 @@ pub fn calls(data: &[u8]) {
 }
 
 /// A model that lives as long as the program.
-struct Model(*mut ModelHandle);
+struct Model {
+    handle: *mut ModelHandle,
+    has_encoder: bool,
+}
 
 // SAFETY: siskin.h: a model is immutable and shared between threads.
 unsafe impl Send for Model {}
@@ -71,13 +83,10 @@ fn models() -> &'static [Model] {
                 siskin_model_open_memory(sample.bytes.as_ptr().cast(), sample.bytes.len(), null(), &mut model)
             };
             assert_eq!(status, OK);
-            Model(model)
+            let file = File::from_bytes(sample.bytes.clone()).expect("samples are valid");
+            Model { handle: model, has_encoder: file.config().has_encoder() }
         };
-        // A model with an encoder counts its positions anew with every source.
-        let one_text = |sample: &&super::samples::Sample| {
-            !File::from_bytes(sample.bytes.clone()).is_ok_and(|file| file.config().has_encoder())
-        };
-        samples().iter().filter(one_text).map(open).collect()
+        samples().iter().map(open).collect()
     })
 }
 
@@ -98,6 +107,7 @@ fn error_text() -> String {
 /// What a program holds.
 struct World {
     model: *mut ModelHandle,
+    has_encoder: bool,
     sessions: [*mut SessionHandle; 2],
     saved: Vec<u8>,
     memory: Vec<Vec<u8>>, // of sessions in memory of their own
@@ -126,7 +136,8 @@ impl World {
     /// # Safety
     /// The model is alive.
     unsafe fn call(&mut self, choices: &mut Choices<'_>) {
-        let which = choices.byte() % 28;
+        let byte = choices.byte();
+        let which = if self.has_encoder && byte >= ENCODES_FROM { 28 } else { byte % 28 };
         let slot = usize::from(choices.byte() < 64);
         let session = self.sessions[slot];
         // SAFETY: handles are null or alive, other pointers null or to what lives during the call, lengths are theirs or
@@ -154,6 +165,7 @@ impl World {
                 24 => self.tokenize(choices),
                 25 => self.detokenize(choices),
                 26 => self.ask(choices),
+                28 => self.encode(choices),
                 _ => open_bytes(choices),
             }
         }
@@ -193,6 +205,31 @@ impl World {
                 self.sessions[slot] = session;
             } else {
                 assert!(session.is_null(), "a session in spite of status {status}");
+            }
+        }
+    }
+
+    /// The first tokens after a reset are a source, and nothing else decides what follows: neither what a session held before, nor
+    /// its batch and context.
+    unsafe fn encode(&self, choices: &mut Choices<'_>) {
+        let mut source = any_tokens(choices);
+        let mut expected = None;
+        for session in [self.sessions[0], self.sessions[0], self.sessions[1]] {
+            let len = length(choices, source.len());
+            // SAFETY: as in `call`.
+            unsafe {
+                if !done(siskin_session_reset(session))
+                    || !done(siskin_session_feed(session, or_null(choices, source.as_mut_ptr()), len))
+                {
+                    continue;
+                }
+                let mut position = 0;
+                assert_eq!(siskin_session_position(session, &mut position, null_mut()), OK);
+                assert_eq!(position, 1, "the begin token, and none of the source");
+                let found = logits_bits(session);
+                assert!(expected.get_or_insert(found.clone()) == &found, "the source decides");
+                // Something to forget.
+                done(siskin_session_feed(session, &u32::from(choices.byte() % 5), 1));
             }
         }
     }
@@ -466,17 +503,19 @@ unsafe fn score(session: *mut SessionHandle, choices: &mut Choices<'_>) {
     }
 }
 
+/// The logits of a session that has some.
+unsafe fn logits_bits(session: *mut SessionHandle) -> Vec<u32> {
+    let (mut logits, mut n) = (null(), 0);
+    // SAFETY: as in `call`; the logits are read at once.
+    unsafe {
+        assert_eq!(siskin_session_logits(session, &mut logits, &mut n), OK);
+        std::slice::from_raw_parts(logits, n).iter().map(|x| x.to_bits()).collect()
+    }
+}
+
 /// Save, go on, restore, go on again: the same logits, bit for bit.
 unsafe fn resume(session: *mut SessionHandle, choices: &mut Choices<'_>) {
     let token = u32::from(choices.byte()) % 5;
-    let bits = || {
-        let (mut logits, mut n) = (null(), 0);
-        // SAFETY: as in `call`; the logits are read at once.
-        unsafe {
-            assert_eq!(siskin_session_logits(session, &mut logits, &mut n), OK);
-            std::slice::from_raw_parts(logits, n).iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
-        }
-    };
     // SAFETY: as in `call`.
     unsafe {
         let mut needed = 0;
@@ -489,7 +528,7 @@ unsafe fn resume(session: *mut SessionHandle, choices: &mut Choices<'_>) {
         {
             return;
         }
-        let expected = bits();
+        let expected = logits_bits(session);
         assert_eq!(
             siskin_session_restore(session, state.as_ptr().cast(), state.len()),
             OK,
@@ -497,7 +536,7 @@ unsafe fn resume(session: *mut SessionHandle, choices: &mut Choices<'_>) {
             error_text()
         );
         assert_eq!(siskin_session_feed(session, &token, 1), OK, "{}", error_text());
-        assert!(bits() == expected, "a restored session goes on as the one that was saved");
+        assert!(logits_bits(session) == expected, "a restored session goes on as the one that was saved");
     }
 }
 
@@ -530,5 +569,10 @@ unsafe fn open_bytes(choices: &mut Choices<'_>) {
 pub fn seeds() -> Vec<Vec<u8>> {
     // A session, and then one call after the other.
     let call = |which: u8| [vec![which, 1, 0, 100], vec![100; 8], vec![which, 100], vec![100; 20]].concat();
-    (0..28u8).map(|which| [vec![which % 20], vec![100; 10], call(which)].concat()).collect()
+    let of_models = (0..28u8).map(|which| [vec![which % 20], vec![100; 10], call(which)].concat());
+    let of_encoders = (0..29u8).map(|which| {
+        let which = if which == 28 { ENCODES_FROM } else { which };
+        [vec![ENCODERS_FROM + which % 2], vec![100; 10], call(which)].concat()
+    });
+    of_models.chain(of_encoders).collect()
 }

@@ -1,6 +1,7 @@
 //! The contract of `siskin.h`, by programs in C: each of its points has a test. They are compiled here and linked with the
 //! static library, which is built here, too.
 
+mod encoder;
 mod models;
 
 use siskin_tests::{golden, root, skip, temp_dir};
@@ -82,6 +83,7 @@ static PROGRAMS: LazyLock<Option<Programs>> = LazyLock::new(|| {
         ("contract", vec![]),
         ("memory", WRAPPED.map(|f| format!("-Wl,--wrap={f}")).to_vec()),
         ("numbers", vec![]),
+        ("encoder", vec![]),
     ] {
         let mut cc = Command::new("cc");
         cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-I"]).arg(&include);
@@ -235,6 +237,23 @@ fn numbers_that_go_wrong() {
     let Some(programs) = &*PROGRAMS else { return skip("no C compiler") };
     for model in models::NAMES {
         programs.run("numbers", &[], &[model, &format!("nan-{model}"), "char"]);
+    }
+}
+
+#[test]
+fn encoders_write_what_rust_writes() {
+    let Some(programs) = &*PROGRAMS else { return skip("no C compiler") };
+    let expected = encoder::transcript(&programs.path("seq2seq"));
+    for [threads, batch] in [["1", "64"], ["3", "5"]] {
+        let path = programs.path("seq2seq");
+        let mut command = Command::new(programs.path("encoder"));
+        let output = run(command.arg(path).args([threads, batch]).args(encoder::SOURCES));
+        let found = String::from_utf8(output.stdout).unwrap();
+        assert!(found == expected, "with {threads} threads: {found}\nexpected\n{expected}");
+    }
+    programs.run("memory", &["count"], &["seq2seq"]);
+    for point in ["1", "2", "8", "9"] {
+        programs.run("contract", &[point], &["seq2seq"]);
     }
 }
 

@@ -1,14 +1,14 @@
-//! Small models of bytes, one recurrent and one with attention; and the same with logits that are no numbers.
+//! Small models of bytes, one recurrent, one with attention and one with an encoder; and the same with logits that are no numbers.
 
 use siskin_format::config::{Activation, BlockConfig};
 use siskin_format::schema::TensorSpec;
 use siskin_format::writer::to_bytes;
 use siskin_format::{Contents, DType, Error, File, ModelConfig, Receipt, Vocab};
-use siskin_tests::models::{gru, llama, rnn, values};
+use siskin_tests::models::{gru, llama, rnn, seq2seq, values};
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Names of the good ones.
+/// Names of the good ones that go on with a text; the one with an encoder, `seq2seq`, turns one into another.
 pub const NAMES: [&str; 2] = ["gru", "llama"];
 
 fn bytes(config: &ModelConfig, vocab: &Vocab, dtype: DType) -> Vec<u8> {
@@ -40,6 +40,8 @@ pub fn write(folder: &Path) {
         std::fs::write(folder.join(name), &file).unwrap();
         std::fs::write(folder.join(format!("nan-{name}")), with_head_bias(file, f32::NAN)).unwrap();
     }
+    let encoder = bytes(&of_bytes(seq2seq(), 64), &vocab, DType::Q8);
+    std::fs::write(folder.join("seq2seq"), encoder).unwrap();
     let chars = Vocab::chars(&['a', 'b', 'c', 'ü'], false).unwrap();
     let config = ModelConfig { vocab_size: chars.len(), ..rnn(Activation::Tanh) };
     assert!(matches!(config.blocks[0], BlockConfig::Rnn(_)));

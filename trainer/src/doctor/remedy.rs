@@ -1,6 +1,7 @@
 //! Pieces of remedies: settings to change, given those of the run.
 
 use super::case::Case;
+use crate::experiment::presets::tuned_rate;
 use crate::settings::Settings;
 use crate::settings::descent::DescentConfig;
 use crate::settings::presets::{TextFacts, fill};
@@ -54,21 +55,44 @@ pub(super) fn rate(case: &Case) -> f32 {
     said.or_else(|| Some(DescentConfig::new(&case.settings).ok()?.optim.lr())).unwrap_or(f32::NAN)
 }
 
-/// A smaller rate: that of the family's preset where the run's is far above it, else a tenth.
+/// A smaller rate: the family's usual one with the run's optimiser where the run's is far above it, else a tenth.
 pub(super) fn calmer_rate(case: &Case) -> Settings {
-    let (said, now) = (&case.settings, rate(case));
-    let usual = fill(
-        &Settings { model: said.model.clone(), optimizer: said.optimizer.clone(), ..Default::default() },
-        &TextFacts { threads: 1 },
-    );
-    match usual.map(|usual| (usual.lr, usual.adam_lr)) {
-        Ok((Some(lr), adam_lr)) if now >= 3.0 * lr => Settings {
+    let said = &case.settings;
+    match usual_rates(said) {
+        Some((lr, adam_lr)) if rate(case) >= 3.0 * lr => Settings {
             lr: Some(lr),
             adam_lr: adam_lr.filter(|_| said.adam_lr != adam_lr),
             ..Default::default()
         },
         _ => scaled_rate(case, 0.1),
     }
+}
+
+/// The usual rates, `lr` and Muon's `adam_lr`, of the family and the optimiser of `settings`, [filled](fill): those of the family's preset
+/// where it has them, else those that `compare --preset optimizers` takes.
+fn usual_rates(settings: &Settings) -> Option<(f32, Option<f32>)> {
+    let model = settings.model.as_deref()?;
+    let preset =
+        fill(&Settings { model: settings.model.clone(), ..Default::default() }, &TextFacts { threads: 1 });
+    let preset = preset.ok()?;
+    // What differs in the decay or in where the gradient is taken has the same rate.
+    let rule = |optimizer: &Option<String>| match optimizer.as_deref().unwrap_or("adam") {
+        "adamw" => "adam".to_string(),
+        "nesterov" => "momentum".to_string(),
+        "sgd" if settings.momentum.is_some_and(|m| m > 0.0) => "momentum".to_string(),
+        other => other.to_string(),
+    };
+    let own = rule(&settings.optimizer);
+    if let Some(lr) = preset.lr.filter(|_| own == rule(&preset.optimizer)) {
+        return Some((lr, preset.adam_lr));
+    }
+    // At this rate Muon's presets drive by Adam what they do not drive by Muon; for all weights it was the best of the grid, too (docs/lr-find.md).
+    if let Some(lr) = preset.adam_lr.filter(|_| own == "adam") {
+        return Some((lr, None));
+    }
+    // The encoder-decoder is made of Llama's blocks.
+    let lr = tuned_rate(if model == "seq2seq" { "llama" } else { model }, &own)?;
+    Some((lr, (own == "muon").then_some(lr / 5.0)))
 }
 
 /// The run's rates times `factor`, to two digits.
@@ -84,4 +108,36 @@ pub(super) fn scaled_rate(case: &Case, factor: f64) -> Settings {
 /// Rounded to two significant digits.
 fn two_digits(x: f64) -> f32 {
     format!("{x:.1e}").parse().unwrap_or(x as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{MODELS, OPTIMIZERS};
+
+    fn usual(model: &str, optimizer: Option<&str>) -> Option<(f32, Option<f32>)> {
+        let said = Settings {
+            model: Some(model.into()),
+            optimizer: optimizer.map(String::from),
+            ..Default::default()
+        };
+        usual_rates(&fill(&said, &TextFacts { threads: 1 }).unwrap())
+    }
+
+    #[test]
+    fn every_family_has_a_usual_rate_with_every_optimiser() {
+        for model in MODELS {
+            for optimizer in OPTIMIZERS {
+                let (lr, adam_lr) =
+                    usual(model, Some(optimizer)).unwrap_or_else(|| panic!("{model} {optimizer}"));
+                assert!(lr > 0.0 && adam_lr.is_some() == (*optimizer == "muon"), "{model} {optimizer}");
+            }
+            let preset = Settings { model: Some((*model).into()), ..Default::default() };
+            let preset = fill(&preset, &TextFacts { threads: 1 }).unwrap();
+            assert_eq!(usual(model, None), Some((preset.lr.unwrap(), preset.adam_lr)), "{model}");
+        }
+        assert_eq!(usual("gpt", Some("adamw")), Some((4e-3, None)));
+        assert_eq!(usual("lstm", Some("adamw")), usual("lstm", Some("adam")));
+        assert_eq!(usual("seq2seq", Some("adam")), usual("llama", Some("adam")));
+    }
 }

@@ -8,8 +8,8 @@ use crate::checkpoint::RunDir;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::train::log::{Line, Log};
-use crate::train::run::{Meta, checkpoint_of};
-use crate::train::trainer::{StepReport, Trainer};
+use crate::train::run::{Meta, checkpoint_of, holds_run};
+use crate::train::trainer::{Evaluation, StepReport, Trainer};
 
 /// A run folder while its training goes on.
 pub struct Kept {
@@ -24,7 +24,7 @@ impl Kept {
     /// It holds a run already, or cannot be made.
     pub fn new(dir: &Path) -> Result<Self> {
         let dir = RunDir::lock(dir)?;
-        if dir.load_latest()?.is_some() {
+        if holds_run(&dir)? {
             let path = dir.path().display();
             return Err(Error::Run(format!("{path} holds a run already: name another folder by --out")));
         }
@@ -72,9 +72,36 @@ impl Observer for Kept {
         }
     }
 
-    fn evaluated(&mut self, at: &Point, tokens: u64) {
+    fn evaluated(&mut self, at: &Point, found: &Evaluation) {
         if at.step > 0 {
-            self.log.write(&Line::Eval { step: at.step, val_loss: at.loss, tokens, by_text: &[] });
+            let (tokens, by_text) = (found.counted, &found.by_text[..]);
+            self.log.write(&Line::Eval { step: at.step, val_loss: at.loss, tokens, by_text });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::run::Run;
+
+    #[test]
+    fn a_run_among_its_beginnings_is_a_run() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Kept::new(&dir.path().join("free")).is_ok());
+        let said = Settings {
+            steps: Some(20),
+            restarts: Some(2),
+            n_layers: Some(1),
+            d_model: Some(8),
+            n_heads: Some(1),
+            context: Some(8),
+            threads: Some(1),
+            ..Default::default()
+        };
+        let (text, folder) = (dir.path().join("song.txt"), dir.path().join("run"));
+        std::fs::write(&text, "la li lo\n".repeat(99)).unwrap();
+        drop(Run::start(&said, &[text], &folder, Path::new("m.siskin"), &|_| ()).unwrap());
+        assert!(Kept::new(&folder).err().unwrap().to_string().contains("holds a run already"));
     }
 }

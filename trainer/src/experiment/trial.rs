@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::optim::converge::StopReason;
 use crate::train::interrupt;
-use crate::train::trainer::{StepReport, Trainer};
+use crate::train::trainer::{Evaluation, StepReport, Trainer};
 
 /// Losses that one smoothed loss averages over: a share of all.
 const SMOOTH_SHARE: f64 = 1.0 / 20.0;
@@ -36,8 +36,8 @@ pub struct Point {
 pub trait Observer {
     /// After an update.
     fn step(&mut self, report: &StepReport);
-    /// After an evaluation on `tokens` tokens.
-    fn evaluated(&mut self, _at: &Point, _tokens: u64) {}
+    /// After an evaluation.
+    fn evaluated(&mut self, _at: &Point, _found: &Evaluation) {}
 }
 
 /// How a training ended.
@@ -149,11 +149,11 @@ fn evaluate(
     curve: &mut Curve,
     observer: &mut dyn Observer,
 ) -> Result<Option<StopReason>> {
-    let Some(loss) = trainer.evaluate(plan.eval_tokens)? else { return Ok(None) };
-    let (loss, tokens) = (loss.mean(), loss.counted);
+    let Some(found) = trainer.evaluate(plan.eval_tokens)? else { return Ok(None) };
+    let loss = found.mean();
     let point = Point { step: trainer.steps(), seconds: spent.as_secs_f64(), loss };
     curve.evals.push(point);
-    observer.evaluated(&point, tokens);
+    observer.evaluated(&point, &found);
     // The initialisation is no result: a schedule or a patience that listens begins with the first update.
     Ok(if trainer.steps() > 0 { trainer.observe_validation(loss) } else { None })
 }

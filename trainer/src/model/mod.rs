@@ -207,7 +207,28 @@ struct Pass<'a, T> {
     watches: Option<Watches>,
 }
 
-impl<T: Float> Pass<'_, T> {
+impl<'a, T: Float> Pass<'a, T> {
+    /// A pass at its beginning: no encoder has read, nothing is looked at.
+    fn new(
+        tape: &'a mut Tape<T>,
+        params: &'a [T],
+        running: Running<'a, T>,
+        layout: Layout,
+        noise: Noise,
+    ) -> Self {
+        Pass {
+            tape,
+            params,
+            running,
+            layout,
+            noise,
+            dropouts: 0,
+            encoding: None,
+            source: None,
+            watches: None,
+        }
+    }
+
     /// The next dropout of the pass; `None` when off.
     fn next_dropout(&mut self) -> Option<Dropout> {
         let Noise { dropout, seed, step, part } = self.noise;
@@ -344,17 +365,7 @@ impl<T: Float> Model<T> {
         let layout = self.rows_of(batch);
         let running = Running::Collect(grads.moments);
         let params = &store.values[..];
-        let mut pass = Pass {
-            tape,
-            params,
-            running,
-            layout,
-            noise,
-            dropouts: 0,
-            encoding: None,
-            source: None,
-            watches: None,
-        };
+        let mut pass = Pass::new(tape, params, running, layout, noise);
         let x = self.forward(&mut pass, batch, state);
         let flat = grads.flat;
         let loss = tape.head_loss(params, Some(flat), x, self.head, batch.targets, layout, scale);
@@ -414,19 +425,7 @@ impl<T: Float> Model<T> {
         tape.reset(false);
         let layout = self.rows_of(batch);
         let running = Running::Use(&store.buffers);
-        let noise = Noise::NONE;
-        let params = &store.values[..];
-        let mut pass = Pass {
-            tape,
-            params,
-            running,
-            layout,
-            noise,
-            dropouts: 0,
-            encoding: None,
-            source: None,
-            watches: None,
-        };
+        let mut pass = Pass::new(tape, &store.values, running, layout, Noise::NONE);
         (self.forward(&mut pass, batch, state), layout)
     }
 

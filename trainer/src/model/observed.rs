@@ -180,15 +180,8 @@ impl<T: Float> Model<T> {
         let mut gradient = vec![T::ZERO; store.values.len()];
         let (layout, params) = (self.rows_of(batch), &store.values[..]);
         let mut pass = Pass {
-            tape,
-            params,
-            running: Running::Collect(&mut moments),
-            layout,
-            noise: Noise::NONE,
-            dropouts: 0,
-            encoding: None,
-            source: None,
             watches: Some(Watches::default()),
+            ..Pass::new(tape, params, Running::Collect(&mut moments), layout, Noise::NONE)
         };
         let x = self.forward(&mut pass, batch, &mut state.clone());
         let watches = pass.watches.take().unwrap_or_default();

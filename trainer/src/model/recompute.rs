@@ -36,17 +36,7 @@ impl<T: Float> Model<T> {
         let (layout, params, flat) = (self.rows_of(batch), &store.values[..], grads.flat);
         let mut collected_before = vec![T::ZERO; grads.moments.len()];
         let running = Running::Collect(grads.moments);
-        let mut pass = Pass {
-            tape,
-            params,
-            running,
-            layout,
-            noise,
-            dropouts: 0,
-            encoding: None,
-            source: None,
-            watches: None,
-        };
+        let mut pass = Pass::new(tape, params, running, layout, noise);
         self.encode(&mut pass, batch);
         // With the lifetime of the batch instead of that of the pass.
         let lens = batch.source.lens;
@@ -67,18 +57,8 @@ impl<T: Float> Model<T> {
         for (index, mut before) in blocks.into_iter().enumerate().rev() {
             let gradient = tape.pop_gradient(x);
             let running = Running::Collect(&mut collected_before);
-            let dropouts = before.dropouts;
-            let mut pass = Pass {
-                tape,
-                params,
-                running,
-                layout,
-                noise,
-                dropouts,
-                encoding: None,
-                source,
-                watches: None,
-            };
+            let mut pass =
+                Pass { dropouts: before.dropouts, source, ..Pass::new(tape, params, running, layout, noise) };
             let y = self.block(index, &mut pass, before.input, &mut before.state);
             tape.accumulate(y, gradient);
             tape.backward_to(before.mark, params, flat);

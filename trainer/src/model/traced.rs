@@ -92,15 +92,8 @@ impl<T: Float> Model<T> {
         let layout: Layout = self.rows_of(batch);
         let params = &store.values[..];
         let mut pass = Pass {
-            tape,
-            params,
-            running: Running::Use(&store.buffers),
-            layout,
-            noise: Noise::NONE,
-            dropouts: 0,
             watches: Some(Watches::tracing()),
-            encoding: None,
-            source: None,
+            ..Pass::new(tape, params, Running::Use(&store.buffers), layout, Noise::NONE)
         };
         let x = self.forward(&mut pass, batch, &mut self.new_state(1));
         let blocks = pass.watches.take().and_then(|w| w.traces).unwrap_or_default();

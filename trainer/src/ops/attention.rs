@@ -479,38 +479,17 @@ mod tests {
 
     const HEADS: Heads = Heads { n_heads: 4, n_kv_heads: 2, head_dim: 3 };
 
+    /// Grouped heads, both orders of rows, padded sources, each with and without dropout.
     #[test]
-    fn gradient_with_grouped_heads() {
+    fn gradients_of_every_kind_of_attention() {
+        let source = Layout { batch: 2, len: 4, time_major: false };
         for time_major in [false, true] {
             let layout = Layout { batch: 2, len: 5, time_major };
-            check_op(0, &[(10, 24)], |tape, _, x| tape.attention(x[0], HEADS, layout, None));
-        }
-    }
-
-    #[test]
-    fn gradient_with_dropout() {
-        let layout = Layout { batch: 2, len: 5, time_major: false };
-        let dropout = Some(Dropout::new(0.3, 5, &[1]));
-        check_op(0, &[(10, 24)], |tape, _, x| tape.attention(x[0], HEADS, layout, dropout));
-    }
-
-    #[test]
-    fn gradient_over_several_blocks() {
-        let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim: 1 };
-        let layout = Layout { batch: 1, len: 2 * BLOCK + 3, time_major: false };
-        check_op(0, &[(layout.len, 3)], |tape, _, x| tape.attention(x[0], heads, layout, None));
-    }
-
-    #[test]
-    fn gradient_over_padded_sources() {
-        for time_major in [false, true] {
-            let layout = Layout { batch: 2, len: 5, time_major };
-            let dropout = Some(Dropout::new(0.3, 5, &[1]));
-            for dropout in [None, dropout] {
+            for dropout in [None, Some(Dropout::new(0.3, 5, &[1]))] {
+                check_op(0, &[(10, 24)], |tape, _, x| tape.attention(x[0], HEADS, layout, dropout));
                 check_op(0, &[(10, 24)], |tape, _, x| {
                     tape.attention_to_all(x[0], HEADS, layout, &[3, 5], dropout)
                 });
-                let source = Layout { batch: 2, len: 4, time_major: false };
                 check_op(0, &[(10, 12), (8, 12)], |tape, _, x| {
                     tape.cross_attention((x[0], layout), (x[1], source), HEADS, &[4, 1], dropout)
                 });
@@ -519,13 +498,15 @@ mod tests {
     }
 
     #[test]
-    fn gradient_over_several_blocks_of_a_source() {
+    fn gradients_over_several_blocks() {
         let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim: 1 };
-        let layout = Layout { batch: 1, len: BLOCK + 3, time_major: false };
-        let source = Layout { batch: 1, len: 2 * BLOCK + 5, time_major: false };
+        let layout = |len| Layout { batch: 1, len, time_major: false };
+        let own = layout(2 * BLOCK + 3);
+        check_op(0, &[(own.len, 3)], |tape, _, x| tape.attention(x[0], heads, own, None));
+        let (queries, source) = (layout(BLOCK + 3), layout(2 * BLOCK + 5));
         let lens = [2 * BLOCK as u32 + 2];
-        check_op(0, &[(layout.len, 1), (source.len, 2)], |tape, _, x| {
-            tape.cross_attention((x[0], layout), (x[1], source), heads, &lens, None)
+        check_op(0, &[(queries.len, 1), (source.len, 2)], |tape, _, x| {
+            tape.cross_attention((x[0], queries), (x[1], source), heads, &lens, None)
         });
     }
 

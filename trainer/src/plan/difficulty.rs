@@ -21,18 +21,37 @@ const PREDICTED: u64 = 1 << 14;
 /// Pieces, spread over the text, that they are taken from: a text's beginning is not the text.
 const PIECES: u64 = 16;
 
+/// How hard a text is, nats per token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difficulty {
+    /// By what follows what: n-grams of up to four tokens of context.
+    pub by_context: f64,
+    /// By how frequent each token is, whatever stands before it.
+    pub by_frequency: f64,
+}
+
+impl Difficulty {
+    /// Whether what stands before a token says next to nothing of it, so that no model will do better than frequencies. Natural texts are
+    /// far from it: 1.90 by context and 3.32 by frequency of Shakespeare's characters.
+    pub fn is_noise(self) -> bool {
+        self.by_context >= 0.98 * self.by_frequency && self.by_frequency > 0.0
+    }
+}
+
 /// Nats per token of pieces of `val`, by n-grams counted in pieces of `train`; of the last of these where nothing is held out.
 /// `vocab_size` is that of the tokenizer.
 ///
 /// # Errors
 /// A damaged token cache.
-pub fn difficulty(train: &Tokens, val: &Tokens, vocab_size: usize) -> Result<f64> {
+pub fn difficulty(train: &Tokens, val: &Tokens, vocab_size: usize) -> Result<Difficulty> {
     let mut seen = read(train, COUNTED)?;
     let mut unseen = read(val, PREDICTED)?;
     if unseen.len() < 2 {
         unseen = seen.split_off(seen.len() - seen.len() / 8);
     }
-    Ok(NGrams::count(&seen, vocab_size).cross_entropy(&unseen))
+    let [by_context, by_frequency] =
+        [ORDER, 0].map(|order| NGrams::count(&seen, vocab_size, order).cross_entropy(&unseen));
+    Ok(Difficulty { by_context, by_frequency })
 }
 
 fn read(tokens: &Tokens, most: u64) -> Result<Vec<u32>> {
@@ -51,6 +70,8 @@ fn read(tokens: &Tokens, most: u64) -> Result<Vec<u32>> {
 
 struct NGrams {
     vocab_size: usize,
+    /// Tokens of context of the longest.
+    order: usize,
     /// By context and token: how often.
     pairs: Counts,
     /// By context: how often, and followed by how many kinds of tokens.
@@ -58,12 +79,12 @@ struct NGrams {
 }
 
 impl NGrams {
-    fn count(ids: &[u32], vocab_size: usize) -> Self {
-        let room = ids.len() * (ORDER + 1);
+    fn count(ids: &[u32], vocab_size: usize, order: usize) -> Self {
+        let room = ids.len() * (order + 1);
         let [pairs, contexts] = [room, room].map(Counts::with_room);
-        let mut grams = NGrams { vocab_size, pairs, contexts };
+        let mut grams = NGrams { vocab_size, order, pairs, contexts };
         for at in 0..ids.len() {
-            each_context(ids, at, |context| {
+            each_context(ids, at, order, |context| {
                 let pair = grams.pairs.at(hash(context, ids[at]));
                 pair.total += 1;
                 let new = pair.total == 1;
@@ -79,14 +100,15 @@ impl NGrams {
     fn cross_entropy(&self, ids: &[u32]) -> f64 {
         let surprise = |at: usize| {
             let mut p = 1.0 / self.vocab_size.max(1) as f64;
-            each_context(ids, at, |context| {
+            each_context(ids, at, self.order, |context| {
                 let Count { total, kinds, .. } = self.contexts.get(context);
                 if total > 0 {
                     let count = f64::from(self.pairs.get(hash(context, ids[at])).total);
                     p = (count + f64::from(kinds) * p) / f64::from(total + kinds);
                 }
             });
-            -p.ln()
+            // Not -ln p, which is -0 of what is certain.
+            (0.0 - p.ln()).max(0.0)
         };
         (0..ids.len()).map(surprise).sum::<f64>() / ids.len().max(1) as f64
     }
@@ -95,11 +117,11 @@ impl NGrams {
 /// The hash of no context: large, so that no token alone leads back to it.
 const NO_CONTEXT: u64 = 0x2545_F491_4F6C_DD1D;
 
-/// Calls `f` with a hash of the 0, 1, .. `ORDER` tokens before `at`.
-fn each_context(ids: &[u32], at: usize, mut f: impl FnMut(u64)) {
+/// Calls `f` with a hash of the 0, 1, .. `order` tokens before `at`.
+fn each_context(ids: &[u32], at: usize, order: usize, mut f: impl FnMut(u64)) {
     let mut context = NO_CONTEXT;
     f(context);
-    for back in 1..=ORDER.min(at) {
+    for back in 1..=order.min(at) {
         context = hash(context, ids[at - back]);
         f(context);
     }
@@ -156,6 +178,10 @@ mod tests {
     use crate::rng::Rng;
 
     fn of(train: Vec<u32>, val: Vec<u32>, vocab_size: usize) -> f64 {
+        both(train, val, vocab_size).by_context
+    }
+
+    fn both(train: Vec<u32>, val: Vec<u32>, vocab_size: usize) -> Difficulty {
         difficulty(&Tokens::from_vec(train), &Tokens::from_vec(val), vocab_size).unwrap()
     }
 
@@ -165,6 +191,10 @@ mod tests {
         let mut noise = |n: usize| -> Vec<u32> { (0..n).map(|_| rng.below(8) as u32).collect() };
         let found = of(noise(60_000), noise(4_000), 8);
         assert!((2.07..2.3).contains(&found), "ln 8 is 2.079, and 4,096 contexts are rare ones: {found}");
+        let found = both(noise(60_000), noise(4_000), 8);
+        assert!(found.is_noise() && (2.07..2.09).contains(&found.by_frequency), "{found:?}");
+        let same = both(vec![0; 500], vec![0; 50], 1);
+        assert!(!same.is_noise() && same.by_context.is_sign_positive() && same.by_context == 0.0, "{same:?}");
         let again: Vec<u32> = (0..9_000).map(|i| i % 9).collect();
         assert!(of(again.clone(), again, 9) < 0.01);
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use siskin_format::vocab::VocabKind;
 use siskin_format::{DType, ModelConfig, Vocab};
 
-pub use difficulty::difficulty;
+pub use difficulty::{Difficulty, difficulty};
 pub use excerpt::Excerpt;
 pub use speed::Speed;
 
@@ -25,10 +25,13 @@ use crate::params::ParamLayout;
 use crate::settings::Settings;
 use crate::settings::model::{family, model_config};
 use crate::settings::presets::{TextFacts, fill};
+use crate::train::restarts::Restarts;
 use crate::verify::Measured;
 
 /// Share of a budget in which updates are made; evaluations, samples, checkpoints and the export take the rest.
 const UPDATES: f64 = 0.9;
+/// A text of less difficulty, in nats per token, repeats itself.
+const NOTHING: f64 = 0.02;
 /// Fewest updates that make a run worth choosing.
 const FEWEST_STEPS: f64 = 250.0;
 /// A smaller model whose predicted loss is so little above the least, relatively, is taken instead: it runs faster.
@@ -88,6 +91,10 @@ pub struct Plan {
     pub chosen: usize,
     /// Difficulty of the text, nats per token.
     pub difficulty: f64,
+    /// No model will do better than frequencies of tokens do.
+    noise: bool,
+    /// Share of the budget for the run that is kept; the beginnings of other seeds take the rest.
+    pub kept: f64,
 }
 
 /// What the exported file of a candidate takes.
@@ -115,6 +122,8 @@ impl Plan {
             return Ok(None);
         }
         let budget = minutes * 60.0;
+        // What the beginnings of other seeds take, the run that is kept has not.
+        let kept = Restarts::of(said)?.map_or(1.0, Restarts::kept);
         let facts = TextFacts { threads };
         let family = family(said)?;
         let mut sizes: Vec<Settings> = Vec::new();
@@ -129,6 +138,7 @@ impl Plan {
         let limit = Duration::from_secs_f64((TRIALS * budget).min(MOST_TRIALS));
         let speed = Speed::measure(&timed, vocab.len(), limit)?;
         let difficulty = difficulty(train, val, vocab.len())?;
+        let noise = difficulty.is_noise();
         let of_text = Text {
             unique,
             difficulty,
@@ -136,7 +146,8 @@ impl Plan {
         };
         let mut candidates = Vec::new();
         for size in &sizes {
-            let candidate = Candidate::new(said, size, vocab.len(), &speed, UPDATES * budget, &of_text)?;
+            let seconds = UPDATES * kept * budget;
+            let candidate = Candidate::new(said, size, vocab.len(), &speed, seconds, &of_text)?;
             let enough = candidate.steps >= FEWEST_STEPS;
             if enough || candidates.is_empty() {
                 candidates.push(candidate);
@@ -144,12 +155,28 @@ impl Plan {
         }
         let least = candidates.iter().map(|c| c.loss.mean).fold(f64::INFINITY, f64::min);
         let chosen = candidates.iter().position(|c| c.loss.mean <= least * (1.0 + AS_GOOD));
-        Ok(chosen.map(|chosen| Plan { candidates, chosen, difficulty }))
+        Ok(chosen.map(|chosen| Plan { candidates, chosen, difficulty: difficulty.by_context, noise, kept }))
     }
 
     /// The best candidate.
     pub fn best(&self) -> &Candidate {
         &self.candidates[self.chosen]
+    }
+
+    /// Why the predictions are not to be taken for what they are of a natural text, in one line.
+    pub fn warning(&self) -> Option<String> {
+        let nothing =
+            "the text repeats itself: there is nothing left to learn after a few steps, and any size will do"
+                .to_string();
+        let noise = format!(
+            "the text looks like noise, in which nothing says what comes next: no model will do better than about {:.2}, so the smallest is \
+             chosen",
+            self.best().loss.mean
+        );
+        match self.difficulty {
+            d if d < NOTHING => Some(nothing),
+            _ => self.noise.then_some(noise),
+        }
     }
 
     /// What was chosen and why, in one line.
@@ -161,8 +188,12 @@ impl Plan {
             (Some(hidden), false) => format!("{} layers, state {hidden}", best.config.n_layers()),
             _ => format!("{} layers, {} wide", best.config.n_layers(), best.config.d_model),
         };
+        let kept = match self.kept {
+            share if share < 1.0 => format!(" ({:.0} % of it for the seed that is kept)", 100.0 * share),
+            _ => String::new(),
+        };
         format!(
-            "chosen for {minutes} min on this machine: {size}, context {}, batch {}, about {:.0} steps of {:.1} ms; predicted loss \
+            "chosen for {minutes} min{kept} on this machine: {size}, context {}, batch {}, about {:.0} steps of {:.1} ms; predicted loss \
              {:.2} ({low:.2} to {high:.2}), the least of {} sizes",
             best.config.context,
             s.batch_size.as_deref().unwrap_or("1"),
@@ -177,7 +208,7 @@ impl Plan {
 /// What the law looks at of a text.
 struct Text {
     unique: f64,
-    difficulty: f64,
+    difficulty: Difficulty,
     by_characters: bool,
 }
 
@@ -214,9 +245,14 @@ impl Candidate {
         let settings = batched(said, size, reach(&small).2);
         let (step, steps, tokens) = reach(&settings);
         let weights = flops::block_weights(&config);
-        let run = law::Run { weights, tokens, unique: text.unique, difficulty: text.difficulty };
+        let run = law::Run { weights, tokens, unique: text.unique, difficulty: text.difficulty.by_context };
         let family = settings.model.as_deref().unwrap_or_default();
-        let loss = law::predict(family, &run, text.by_characters);
+        // The law was fitted on texts whose floor lies far below what n-grams reach; that of noise is the entropy of its tokens.
+        let entropy = text.difficulty.by_frequency;
+        let loss = match text.difficulty.is_noise() {
+            true => law::Loss { mean: entropy, range: [entropy, entropy] },
+            false => law::predict(family, &run, text.by_characters),
+        };
         let parameters = ParamLayout::new(&config).len();
         Ok(Candidate { settings, config, weights, parameters, step, steps, tokens, loss })
     }
@@ -245,8 +281,15 @@ mod tests {
 
     fn plan(said: &Settings, minutes: f64) -> Option<Plan> {
         let mut rng = Rng::new(1);
-        let mut ids =
-            |n: usize| Tokens::from_vec((0..n).map(|_| rng.below(30).min(rng.below(30)) as u32).collect());
+        // Each token is near the one before it.
+        let mut ids = |n: usize| {
+            let mut at = 0;
+            let next = |_| {
+                at = (at + rng.below(3) as u32) % 30;
+                at
+            };
+            Tokens::from_vec((0..n).map(next).collect())
+        };
         let (train, val) = (ids(30_000), ids(2_000));
         let vocab = vocab();
         let question =
@@ -267,6 +310,50 @@ mod tests {
             assert_eq!(candidate.config.d_model, 64);
             assert_eq!(candidate.settings.batch_size.as_deref(), Some("3"));
         }
+    }
+
+    #[test]
+    fn the_budget_is_shared_with_the_beginnings_of_other_seeds() {
+        let seconds = |said: &Settings| {
+            let plan = plan(said, 1.0).unwrap();
+            (plan.best().steps * plan.best().step, plan.describe(1.0))
+        };
+        let (alone, line) = seconds(&Settings::default());
+        assert!((alone - UPDATES * 60.0).abs() < 1e-6 && !line.contains("kept"), "{alone} {line}");
+        let said = Settings { restarts: Some(4), restart_share: Some(1.0), ..Default::default() };
+        let (each, line) = seconds(&said);
+        assert!((each - alone / 4.0).abs() < 1e-6 && line.contains("25 % of it"), "{each} {line}");
+    }
+
+    #[test]
+    fn nonsense_is_called_so_and_gets_the_smallest_size() {
+        let of = |ids: Vec<u32>| {
+            let tokens = Tokens::from_vec(ids);
+            let (said, vocab) = (Settings::default(), vocab());
+            let (train, val) = (&tokens, &tokens);
+            let question =
+                Question { said: &said, train, val, unique: 2e4, vocab: &vocab, minutes: 1.0, threads: 1 };
+            Plan::make(&question).unwrap().unwrap()
+        };
+        let same = of(vec![7; 20_000]);
+        assert!(same.chosen == 0 && same.warning().unwrap().contains("repeats itself"), "{same:?}");
+        assert!(!same.describe(1.0).contains("-0.00"), "{}", same.describe(1.0));
+        let mut rng = Rng::new(4);
+        let draw = |n: usize, rng: &mut Rng| Tokens::from_vec((0..n).map(|_| rng.below(30) as u32).collect());
+        let (train, val) = (draw(20_000, &mut rng), draw(5_000, &mut rng));
+        let (said, vocab) = (Settings::default(), vocab());
+        let question = Question {
+            said: &said,
+            train: &train,
+            val: &val,
+            unique: 2e4,
+            vocab: &vocab,
+            minutes: 1.0,
+            threads: 1,
+        };
+        let noise = Plan::make(&question).unwrap().unwrap();
+        assert!(noise.chosen == 0 && noise.warning().unwrap().contains("noise"), "{noise:?}");
+        assert!((noise.best().loss.mean - 30f64.ln()).abs() < 0.02, "{noise:?}");
     }
 
     #[test]

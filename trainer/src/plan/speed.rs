@@ -19,6 +19,49 @@ struct Trial {
     rate: f64,
 }
 
+/// The sizes take turns, so that what else the machine does meanwhile falls on all of them alike.
+const ROUNDS: u32 = 4;
+
+/// A size that is being timed.
+struct Timed {
+    trainer: Trainer,
+    flops: f64,
+    /// Seconds of the first step.
+    first: f64,
+    seconds: f64,
+    steps: u32,
+}
+
+impl Timed {
+    fn begin(config: TrainerConfig, flops: f64, windows: usize, vocab_size: usize) -> Result<Self> {
+        let mut rng = Rng::new(1);
+        let text = (4 * windows * config.seq_len).max(4096);
+        let tokens = (0..text).map(|_| rng.below(vocab_size as u64) as u32).collect();
+        let mut trainer = Trainer::new(config, Tokens::from_vec(tokens), Tokens::from_vec(Vec::new()))?;
+        let begin = Instant::now();
+        trainer.step(u64::MAX)?;
+        Ok(Timed { trainer, flops, first: begin.elapsed().as_secs_f64(), seconds: 0.0, steps: 0 })
+    }
+
+    /// Steps for about `time`, at least one.
+    fn go_on(&mut self, time: Duration) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            self.trainer.step(u64::MAX)?;
+            self.steps += 1;
+            if begin.elapsed() >= time {
+                self.seconds += begin.elapsed().as_secs_f64();
+                return Ok(());
+            }
+        }
+    }
+
+    /// By the mean of its steps: see `train::budget`.
+    fn trial(&self) -> Trial {
+        Trial { flops: self.flops, rate: self.flops * f64::from(self.steps) / self.seconds.max(1e-9) }
+    }
+}
+
 /// Speed of training steps by their size.
 #[derive(Clone, Debug)]
 pub struct Speed {
@@ -43,31 +86,24 @@ impl Speed {
     /// Settings that cannot work.
     pub fn measure(settings: &[Settings], vocab_size: usize, limit: Duration) -> Result<Speed> {
         let each = limit.div_f64(settings.len().max(1) as f64);
-        let mut trials: Vec<Trial> = Vec::new();
+        let mut timed: Vec<Timed> = Vec::new();
         for s in settings {
             // Whole windows take longest, and are most of a run.
             let config = TrainerConfig { length_warmup: 0.0, ..trainer_config(s, vocab_size)? };
             let windows = s.batch_size.as_deref().and_then(|b| b.parse().ok()).unwrap_or(1);
             let flops = flops_of_step(s, &config.model, windows);
             // The first step, which allocates, takes about as long as another.
-            if trials.last().is_some_and(|last| 2.0 * flops / last.rate > each.as_secs_f64()) {
+            if timed.last().is_some_and(|last| 2.0 * flops / last.flops * last.first > each.as_secs_f64()) {
                 break;
             }
-            let mut rng = Rng::new(1);
-            let text = (4 * windows * config.seq_len).max(4096);
-            let tokens = (0..text).map(|_| rng.below(vocab_size as u64) as u32).collect();
-            let mut trainer = Trainer::new(config, Tokens::from_vec(tokens), Tokens::from_vec(Vec::new()))?;
-            let begin = Instant::now();
-            trainer.step(u64::MAX)?;
-            let mut times = Vec::new();
-            while times.is_empty() || begin.elapsed() < each {
-                let begin = Instant::now();
-                trainer.step(u64::MAX)?;
-                times.push(begin.elapsed().as_secs_f64());
-            }
-            times.sort_by(f64::total_cmp);
-            trials.push(Trial { flops, rate: flops / times[times.len() / 2].max(1e-9) });
+            timed.push(Timed::begin(config, flops, windows, vocab_size)?);
         }
+        for _ in 0..ROUNDS {
+            for one in &mut timed {
+                one.go_on(each / ROUNDS)?;
+            }
+        }
+        let mut trials: Vec<Trial> = timed.iter().map(Timed::trial).collect();
         trials.sort_by(|a, b| a.flops.total_cmp(&b.flops));
         Ok(Speed { trials })
     }

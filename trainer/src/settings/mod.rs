@@ -303,13 +303,13 @@ pub struct Settings {
     /// Updates to make
     #[arg(long, help_heading = "Run")]
     pub steps: Option<u64>,
-    /// Wall-clock budget instead of steps; the number of steps is measured and fixed at the start
+    /// Wall-clock budget instead of steps, of the whole run with all its --restarts; the number of steps is measured and fixed at the start
     #[arg(long, help_heading = "Run")]
     pub minutes: Option<f64>,
     /// Seed of initialisation, shuffling, dropout and samples
     #[arg(long, help_heading = "Run")]
     pub seed: Option<u64>,
-    /// Seeds to begin with: seed, seed + 1, …; the one that does best after its beginning goes on, all inside the budget
+    /// Seeds to begin with: seed, seed + 1, …; the one that does best after its beginning goes on, all inside the budget of --steps or --minutes
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub restarts: Option<u64>,
     /// Share of the run that each beginning of --restarts takes; 1 trains every seed to its end and keeps the best

@@ -82,6 +82,11 @@ impl Restarts {
         Ok((n > 1).then_some(Restarts { n, share }))
     }
 
+    /// The share of the budget that the run which is kept takes, its own beginning included.
+    pub fn kept(self) -> f64 {
+        1.0 / (1.0 + (self.n - 1) as f64 * self.share)
+    }
+
     /// Updates of a beginning of a run of `total`.
     pub fn beginning(self, total: u64) -> u64 {
         ((self.share * total as f64).ceil() as u64).clamp(1, total.max(1))
@@ -100,7 +105,7 @@ impl Restarts {
             return Err(Error::Setting { key: "restarts", problem });
         }
         let fits = |total: &u64| total + (self.n - 1) * self.beginning(*total) <= budget;
-        let guess = (budget as f64 / (1.0 + (self.n - 1) as f64 * self.share)) as u64 + 1;
+        let guess = (budget as f64 * self.kept()) as u64 + 1;
         Ok((1..=guess.min(budget)).rev().find(fits).unwrap_or(1))
     }
 }

@@ -24,9 +24,6 @@ use crate::settings::{Settings, choice};
 
 /// Tokens of each part of a text that a plan looks into.
 const LOOKED_INTO: u64 = 1 << 20;
-/// How long the speed is measured before a budget in minutes becomes a number of steps.
-const CALIBRATION: Duration = Duration::from_millis(1500);
-
 /// What a checkpoint keeps besides numbers and vocabulary.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Meta {
@@ -119,7 +116,7 @@ impl Run {
         let restarts = Restarts::of(&settings)?;
         crate::data::Text::open(texts)?;
         let dir = RunDir::lock(dir)?;
-        if dir.load_latest()?.is_some() || Plan::read(dir.path())?.is_some() {
+        if holds_run(&dir)? {
             let path = dir.path().display();
             return Err(Error::Run(format!(
                 "{path} holds a run already: go on with `siskin-train resume {path}` or name another folder by --out"
@@ -384,7 +381,7 @@ impl Run {
         // Whole windows take longest, and are most of a run.
         let config = TrainerConfig { length_warmup: 0.0, ..config };
         let mut trial = Trainer::mixed(config, self.corpus.texts.clone())?;
-        let limit = CALIBRATION.min(Duration::from_secs_f64((minutes * 60.0).min(1e6) * 0.05));
+        let limit = budget::calibration(minutes);
         trial.step(1_000_000)?; // buffers are allocated here
         let (begin, mut steps) = (Instant::now(), 0);
         while steps == 0 || begin.elapsed() < limit {
@@ -405,6 +402,14 @@ impl Run {
         ];
         Ok(budget::steps_for(minutes, started.elapsed() + whole, step, &pauses))
     }
+}
+
+/// Whether there is a run in `dir`: a checkpoint, or the plan of one that is still among its beginnings.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn holds_run(dir: &RunDir) -> Result<bool> {
+    Ok(dir.load_latest()?.is_some() || Plan::read(dir.path())?.is_some())
 }
 
 /// Everything that a resumed run needs; `meta` holds the present state of `trainer`.

@@ -186,9 +186,9 @@ pub struct ExportArgs {
     /// The file to write
     #[arg(short, long, value_name = "MODEL.siskin")]
     pub output: PathBuf,
-    /// Weights of the file
-    #[arg(long, default_value = "q8", value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
-    pub dtype: String,
+    /// Weights of the file (default: the run's own, which is q8 if it was not told)
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
+    pub dtype: Option<String>,
     /// Cores to use
     #[arg(long)]
     pub threads: Option<usize>,
@@ -301,7 +301,8 @@ pub struct CompareArgs {
 #[derive(Args)]
 #[command(after_help = "\
 The rate grows from step to step by the same factor; the loss falls, then rises or breaks (Smith 2017). The suggestion is\n\
-read off the smoothed curve; the output says by which rule and how far it can be trusted.\n\n\
+read off the smoothed curve; the output says by which rule and how far it can be trusted.\n\
+Schedule, warm-ups, averages of weights and early stops are left out of the test, and handed on to `train` by the last line.\n\n\
   siskin-train lr-find my.txt --model lstm --optimizer sgd\n  \
   siskin-train lr-find my.txt --model gpt --batch-size 32 --seeds 3 -o rates.svg\n  \
   siskin-train lr-find my.txt --optimizer muon --which adam-lr")]
@@ -334,7 +335,7 @@ pub struct LrFindArgs {
     /// Print only the last lines
     #[arg(long)]
     pub quiet: bool,
-    /// The settings; steps are those of the test (default 200). Schedule and warm-up do not count.
+    /// The settings; steps are those of the test (default 200).
     #[command(flatten)]
     pub settings: Settings,
 }

@@ -4,18 +4,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use siskin_trainer::experiment::compare::{Comparison, Listener, Outcome};
-use siskin_trainer::experiment::flags::{flags_of, quoted};
+use siskin_trainer::experiment::flags::{config_flag, flags_of, texts};
 use siskin_trainer::experiment::keep::Kept;
 use siskin_trainer::experiment::picture;
 use siskin_trainer::experiment::prepared::{Prepared, filled};
 use siskin_trainer::experiment::presets;
 use siskin_trainer::experiment::trial::{Ending, Observer, Plan, Point};
+use siskin_trainer::experiment::unused::Command;
 use siskin_trainer::experiment::variant::{Variant, expand};
 use siskin_trainer::progress::{Progress, thousands};
 use siskin_trainer::settings::presets::DEFAULT_MINUTES;
 use siskin_trainer::settings::{Settings, read_toml};
 use siskin_trainer::train::interrupt;
-use siskin_trainer::train::trainer::{StepReport, Trainer};
+use siskin_trainer::train::trainer::{Evaluation, StepReport, Trainer};
 use siskin_trainer::{Error, Result, plot};
 
 use crate::args::CompareArgs;
@@ -34,6 +35,7 @@ pub fn compare(args: CompareArgs) -> Result<()> {
         Some(path) => args.settings.or(&read_toml(path)?),
         None => args.settings.clone(),
     };
+    Command::Compare.refuse_unused(&args.settings, &said)?;
     let seeds = seeds(&said, args.seeds)?;
     let minutes = budget(said.minutes.unwrap_or(DEFAULT_MINUTES))?;
     let by_steps = said.steps.or(said.minutes.is_none().then_some(STEPS));
@@ -173,9 +175,9 @@ impl Observer for Show<'_> {
         }
     }
 
-    fn evaluated(&mut self, at: &Point, tokens: u64) {
+    fn evaluated(&mut self, at: &Point, found: &Evaluation) {
         if let Some(kept) = &mut self.kept {
-            kept.evaluated(at, tokens);
+            kept.evaluated(at, found);
         }
     }
 }
@@ -248,14 +250,12 @@ fn tell(args: &CompareArgs, said: &Settings, data: &Prepared, comparison: &Compa
     if interrupt::requested() {
         eprintln!("stopped: figures and picture show what was done");
     }
-    let texts = args.texts.iter().map(|t| quoted(&t.display().to_string())).collect::<Vec<_>>().join(" ");
+    let texts = texts(&args.texts);
     match comparison.best() {
         Some(best) => {
             let own = best.variant.settings(said, &comparison.base);
             let own = Settings { steps: None, minutes: None, ..own };
-            let config = args.config.as_ref().filter(|_| said.blocks.is_some());
-            let config =
-                config.map_or(String::new(), |c| format!(" --config {}", quoted(&c.display().to_string())));
+            let config = config_flag(args.config.as_deref().filter(|_| said.blocks.is_some()));
             let flags = match flags_of(&own) {
                 none if none.is_empty() => none,
                 flags => format!(" {flags}"),

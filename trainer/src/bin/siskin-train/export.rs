@@ -16,14 +16,14 @@ use siskin_trainer::{Result, tokenizer};
 use crate::args::{ExportArgs, InitArgs};
 
 pub fn export(args: ExportArgs) -> Result<()> {
-    let loaded = Checkpoint::load_latest(&args.run)?;
-    let checkpoint = loaded.checkpoint;
+    let checkpoint = Checkpoint::load_latest(&args.run)?.checkpoint;
     let meta: Meta = checkpoint.meta()?;
     let vocab = vocab_of(&checkpoint)?;
     let config = trainer_config(&meta.settings, vocab.len())?;
     let weights = exported_weights(&meta, &config.model, &checkpoint)?;
     let trained = Trained { config: &config.model, vocab: &vocab, weights: &weights };
-    let dtype = DType::from_name(&args.dtype).expect("clap checked the spelling");
+    let said = args.dtype.as_deref().or(meta.settings.dtype.as_deref());
+    let dtype = said.and_then(DType::from_name).unwrap_or(DType::Q8);
     let texts = texts_of(&meta, true)?;
     let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
     let receipt = Receipt {
@@ -36,7 +36,7 @@ pub fn export(args: ExportArgs) -> Result<()> {
             seed: config.seed,
         }),
         origin: Some(Origin {
-            name: loaded.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            name: format!("step {}", meta.trainer.step),
             hash: siskin_format::xxh64::xxh64(&bytes),
         }),
         ..Receipt::default()

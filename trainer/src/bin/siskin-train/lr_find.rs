@@ -1,11 +1,12 @@
 //! `lr-find`: a range test over the learning rate, as a picture and a suggestion.
 
 use serde_json::json;
-use siskin_trainer::experiment::flags::{flags_of, quoted};
+use siskin_trainer::experiment::flags::{config_flag, flags_of, texts};
 use siskin_trainer::experiment::lr_find::{End, RangeTest, Sweep, Which, at_constant_rate, rates_of};
 use siskin_trainer::experiment::picture::{range_test, short};
 use siskin_trainer::experiment::prepared::{Prepared, filled};
 use siskin_trainer::experiment::suggest::{Reading, Rule, Suggestion, Verdict, suggest};
+use siskin_trainer::experiment::unused::Command;
 use siskin_trainer::progress::Progress;
 use siskin_trainer::settings::{Settings, read_toml};
 use siskin_trainer::train::interrupt;
@@ -22,6 +23,7 @@ pub fn lr_find(args: LrFindArgs) -> Result<()> {
         Some(path) => args.settings.or(&read_toml(path)?),
         None => args.settings.clone(),
     };
+    Command::LrFind.refuse_unused(&args.settings, &said)?;
     let settings = at_constant_rate(&filled(&said)?);
     let test = test(&args, &said, &settings)?;
     let seeds = seeds(&said, args.seeds)?;
@@ -79,6 +81,11 @@ fn test(args: &LrFindArgs, said: &Settings, settings: &Settings) -> Result<Range
     if which != Which::Both && optimizer != "muon" {
         let problem = format!("is for muon, which has two rates; {optimizer} has one, leave it out");
         return Err(Error::Setting { key: "which", problem });
+    }
+    if args.settings.lr.is_some() && optimizer != "muon" {
+        let problem =
+            format!("is what lr-find looks for with {optimizer}: leave it out (--from and --to bound it)");
+        return Err(Error::Setting { key: "lr", problem });
     }
     let test = RangeTest { from: args.from, to: args.to, steps: said.steps.unwrap_or(STEPS), which };
     test.check()?;
@@ -145,7 +152,7 @@ fn print_suggestion(
     println!("rule: {}", Rule::of(settings).in_words());
     println!(
         "limits: from {} steps, for short trainings with a warm-up and a decay; long ones often want less. Another batch size, width, \
-         context or norm wants another test. In trials with small models the best rate was within about a factor of 3",
+         context or norm wants another test. In 15 trials with small models the best rate was within a factor of 3 in 14, and of 3.5 in one",
         test.steps
     );
     if settings.optimizer.as_deref() == Some("muon") && test.which == Which::Both {
@@ -186,9 +193,7 @@ fn why_none(sweeps: &[Sweep], test: &RangeTest) -> String {
 
 /// Names the next command: a training at the suggested rate, or a test of a better range.
 fn next(args: &LrFindArgs, test: &RangeTest, flags: Option<String>, sweeps: &[Sweep]) {
-    let texts = args.texts.iter().map(|t| quoted(&t.display().to_string())).collect::<Vec<_>>().join(" ");
-    let config = args.config.as_ref();
-    let config = config.map_or(String::new(), |c| format!(" --config {}", quoted(&c.display().to_string())));
+    let (texts, config) = (texts(&args.texts), config_flag(args.config.as_deref()));
     let own = Settings { steps: None, lr: None, adam_lr: None, ..args.settings.clone() };
     let own = match flags_of(&own).as_str() {
         "" => String::new(),

@@ -1,11 +1,12 @@
 //! `plan`: what a budget would be spent on, and what would come of it.
 
 use siskin_format::{DType, Vocab};
+use siskin_trainer::experiment::flags::{config_flag, flags_of, texts};
 use siskin_trainer::plan::device::DEVICES;
 use siskin_trainer::plan::{Candidate, Excerpt, Plan, Question, Size};
 use siskin_trainer::progress::thousands;
 use siskin_trainer::settings::presets::DEFAULT_MINUTES;
-use siskin_trainer::settings::read_toml;
+use siskin_trainer::settings::{Settings, read_toml};
 use siskin_trainer::train::run::cores;
 use siskin_trainer::{Error, Result};
 
@@ -37,8 +38,11 @@ pub fn plan(args: PlanArgs) -> Result<()> {
         print(&plan, &sizes, dtype, &vocab, unique);
     }
     eprintln!("\n{}", plan.describe(minutes));
-    let texts: Vec<String> = args.texts.iter().map(|t| t.display().to_string()).collect();
-    eprintln!("next: siskin-train train {} --minutes {minutes}", texts.join(" "));
+    if let Some(warning) = plan.warning() {
+        eprintln!("warning: {warning}");
+    }
+    let own = flags_of(&Settings { minutes: Some(minutes), ..args.settings.clone() });
+    eprintln!("next: siskin-train train {}{} {own}", texts(&args.texts), config_flag(args.config.as_deref()));
     Ok(())
 }
 
@@ -121,7 +125,7 @@ fn json(
     };
     serde_json::json!({
         "minutes": minutes, "threads": threads, "model": plan.best().settings.model, "dtype": dtype.name(),
-        "train_tokens": tokens.round(), "difficulty": plan.difficulty, "chosen": plan.chosen,
+        "train_tokens": tokens.round(), "difficulty": plan.difficulty, "warning": plan.warning(), "chosen": plan.chosen,
         "candidates": plan.candidates.iter().zip(sizes).map(candidate).collect::<Vec<_>>(),
     })
 }

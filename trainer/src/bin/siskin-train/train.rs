@@ -15,7 +15,7 @@ use siskin_trainer::train::fit::{Ending, fit};
 use siskin_trainer::train::restarts::{self, Restarts};
 use siskin_trainer::train::run::Run;
 use siskin_trainer::train::run_dir;
-use siskin_trainer::train::trainer::FINAL_TOKENS;
+use siskin_trainer::train::trainer::{Evaluation, FINAL_TOKENS};
 use siskin_trainer::verify::{Measured, SampleOptions};
 use siskin_trainer::{Error, Result, dashboard, report};
 
@@ -182,13 +182,28 @@ fn unsaved(run: &Run) -> Error {
     ))
 }
 
-/// The weights of the best evaluation if they still do better on the whole validation part (of a long one, its beginning), else the last ones.
+/// The weights to export. Where the last checkpoint does not say which they are, one more does: `export` then writes the same file.
 fn choose_weights(run: &mut Run, quiet: bool) -> Result<Vec<f32>> {
+    let told = |run: &Run| (run.export_best, run.trainer.state().1.mean_buffers.to_vec());
+    let before = told(run);
     // Before the weights are taken: it collects the statistics that belong to a mean of them.
-    let found = run.trainer.evaluate(FINAL_TOKENS)?;
-    let last = run.trainer.weights();
-    let Some(found) = found else { return Ok(last) };
-    let (loss, step, by_text) = (found.mean(), run.trainer.steps(), run.corpus.describe(&found));
+    let weights = match run.trainer.evaluate(FINAL_TOKENS)? {
+        Some(found) => best_or_last(run, &found, quiet)?,
+        None => run.trainer.weights(),
+    };
+    if told(run) != before {
+        run.unsaved = match run.save() {
+            Err(error @ Error::Diverged(_)) => return Err(error),
+            saved => saved.err().map(|error| error.to_string()),
+        };
+    }
+    Ok(weights)
+}
+
+/// The weights of the best evaluation if they still do better on the whole validation part (of a long one, its beginning) than the last
+/// ones, whose loss there is `found`.
+fn best_or_last(run: &mut Run, found: &Evaluation, quiet: bool) -> Result<Vec<f32>> {
+    let (loss, step, by_text) = (found.mean(), run.trainer.steps(), run.corpus.describe(found));
     let of = match run.trainer.held_out() {
         n if n > FINAL_TOKENS => {
             format!(
@@ -210,10 +225,9 @@ fn choose_weights(run: &mut Run, quiet: bool) -> Result<Vec<f32>> {
                 quiet,
                 &format!("the weights of step {at} do better, {:.4}: they are exported", best.mean()),
             );
-            run.save()?;
             Ok(weights)
         }
-        _ => Ok(last),
+        _ => Ok(run.trainer.weights()),
     }
 }
 

@@ -1,21 +1,18 @@
-//! Ten training steps of every family, as PyTorch took them: `tests/goldens/steps/`, made by `make_steps.py` there.
+//! Ten training steps of every family, as PyTorch took them: `tests/goldens/steps/`.
 //!
 //! The trainer begins at the same weights, reads the same windows (recurrent state is carried from one to the
 //! next, without gradient) and must find the same losses and gradient norms: in f64 with plain descent almost
 //! exactly, and in f32 with its own optimisers and clipping up to f32's rounding.
 
+use crate::config::{model_config, size, text};
+use crate::{names, read, weights};
 use serde_json::Value;
 use siskin_format::ModelConfig;
-use siskin_format::config::{
-    Activation, BlockConfig, Ffn, Norm, Position, RecurrentConfig, RnnConfig, TransformerConfig,
-};
-use siskin_tests::models;
 use siskin_trainer::float::Float;
 use siskin_trainer::model::{Batch, Model, Noise, Source};
 use siskin_trainer::optim::clip::ClipConfig;
 use siskin_trainer::optim::{OptimConfig, OptimName, Optimizer, ParamInfo};
 use siskin_trainer::parallel::{DataParallel, Division};
-use siskin_trainer::params::ParamStore;
 
 /// Two f64 programs that sum in different orders; 5e-16 was seen.
 const TOLERANCE_F64: f64 = 1e-13;
@@ -31,16 +28,9 @@ macro_rules! cases {
 
         #[test]
         fn every_golden_file_is_tested() {
-            let folder = siskin_tests::golden("steps");
-            let files = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path());
-            let mut files: Vec<_> = files
-                .filter(|path| path.extension().is_some_and(|e| e == "json"))
-                .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-                .collect();
-            files.sort();
             let mut tested = vec![$(stringify!($name)),+];
             tested.sort();
-            assert_eq!(files, tested);
+            assert_eq!(names("steps"), tested);
         }
     };
 }
@@ -88,8 +78,7 @@ struct Golden {
 
 impl Golden {
     fn read(name: &str) -> Golden {
-        let text = std::fs::read_to_string(siskin_tests::golden(&format!("steps/{name}.json"))).unwrap();
-        let json: Value = serde_json::from_str(&text).unwrap();
+        let json = read("steps", name);
         let tokens = json["tokens"].as_array().unwrap().iter().map(|t| t.as_u64().unwrap() as u32).collect();
         let [batch, len, steps] = ["batch", "len", "steps"].map(|key| size(&json, key));
         Golden { json, tokens, batch, len, steps }
@@ -102,23 +91,6 @@ impl Golden {
 
     fn config(&self) -> ModelConfig {
         model_config(&self.json["config"])
-    }
-
-    /// The golden's initial weights, after a look that PyTorch had the very tensors of the schema.
-    fn weights<T: Float>(&self, config: &ModelConfig) -> ParamStore<T> {
-        let mut store = ParamStore::<T>::new(config);
-        let theirs = self.json["tensors"].as_object().unwrap();
-        let layout = store.layout().clone();
-        assert_eq!(layout.specs().len(), theirs.len(), "tensors of the schema and of PyTorch's model");
-        for (spec, range) in layout.tensors() {
-            let shape = if spec.is_vector() { vec![spec.rows] } else { vec![spec.rows, spec.cols] };
-            assert_eq!(theirs[&spec.name], serde_json::json!(shape), "{}", spec.name);
-            let values = models::values(spec, self.json["seed"].as_u64().unwrap());
-            for (to, from) in store.values[range].iter_mut().zip(values) {
-                *to = T::from_f64(f64::from(from));
-            }
-        }
-        store
     }
 
     fn optimizer(&self, config: &ModelConfig, run: &Value) -> Optimizer {
@@ -156,7 +128,7 @@ impl Golden {
         mut descend: impl FnMut(T, &mut [T], &mut [T]),
     ) {
         let model = Model::<T>::new(config).unwrap();
-        let mut store = self.weights::<T>(config);
+        let mut store = weights::<T>(&self.json, config);
         // Batch norm's statistics are those of what goes through a tape together.
         let together = Division { shards: 1, windows: self.batch };
         let division = if store.buffers.is_empty() { Division { shards: 2, windows: 1 } } else { together };
@@ -188,84 +160,5 @@ impl Golden {
             }
             descend(lr, &mut store.values, gradient);
         }
-    }
-}
-
-fn text<'a>(json: &'a Value, key: &str) -> &'a str {
-    json[key].as_str().unwrap_or_else(|| panic!("{key} is no string"))
-}
-
-fn size(json: &Value, key: &str) -> usize {
-    json[key].as_u64().unwrap_or_else(|| panic!("{key} is no size")) as usize
-}
-
-fn flag(json: &Value, key: &str) -> bool {
-    json[key].as_bool().unwrap_or_else(|| panic!("{key} is no boolean"))
-}
-
-fn number(json: &Value, key: &str) -> f32 {
-    json[key].as_f64().unwrap_or_else(|| panic!("{key} is no number")) as f32
-}
-
-fn norm(json: &Value, key: &str) -> Norm {
-    Norm::from_name(text(json, key)).unwrap()
-}
-
-fn model_config(json: &Value) -> ModelConfig {
-    ModelConfig {
-        vocab_size: size(json, "vocab_size"),
-        d_model: size(json, "d_model"),
-        context: size(json, "context"),
-        position: match text(json, "position") {
-            "none" => Position::None,
-            "learned" => Position::Learned,
-            "sinusoidal" => Position::Sinusoidal,
-            "rope" => Position::Rope { theta: number(json, "rope_theta") },
-            other => panic!("position {other}"),
-        },
-        blocks: json["blocks"].as_array().unwrap().iter().map(block_config).collect(),
-        encoder: Vec::new(),
-        final_norm: norm(json, "final_norm"),
-        norm_eps: number(json, "norm_eps"),
-        norm_weight: flag(json, "norm_weight"),
-        norm_bias: flag(json, "norm_bias"),
-        tied_head: flag(json, "tied_head"),
-        head_bias: flag(json, "head_bias"),
-        logit_softcap: number(json, "logit_softcap"),
-        rope_divisors: Vec::new(),
-    }
-}
-
-fn block_config(json: &Value) -> BlockConfig {
-    let cell = || RecurrentConfig {
-        hidden: size(json, "hidden"),
-        norm: norm(json, "norm"),
-        residual: flag(json, "residual"),
-        bias: flag(json, "bias"),
-    };
-    match text(json, "kind") {
-        "rnn" => {
-            let activation = Activation::from_name(text(json, "activation")).unwrap();
-            BlockConfig::Rnn(RnnConfig { cell: cell(), activation })
-        }
-        "gru" => BlockConfig::Gru(cell()),
-        "lstm" => BlockConfig::Lstm(cell()),
-        "transformer" => BlockConfig::Transformer(TransformerConfig {
-            n_heads: size(json, "n_heads"),
-            n_kv_heads: size(json, "n_kv_heads"),
-            head_dim: size(json, "head_dim"),
-            d_ff: size(json, "d_ff"),
-            ffn: Ffn::from_name(text(json, "ffn")).unwrap(),
-            norm: norm(json, "norm"),
-            residual: flag(json, "residual"),
-            qkv_bias: flag(json, "qkv_bias"),
-            out_bias: flag(json, "out_bias"),
-            ffn_bias: flag(json, "ffn_bias"),
-            qk_norm: flag(json, "qk_norm"),
-            token_shift: json["token_shift"] == true,
-            cross_attention: false,
-            window: 0,
-        }),
-        other => panic!("block {other}"),
     }
 }
