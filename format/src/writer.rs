@@ -241,10 +241,24 @@ impl Draft {
         dtype_for: impl Fn(&TensorSpec) -> DType,
         weights: impl FnMut(&TensorSpec) -> Result<Cow<'w, [f32]>, E>,
     ) -> Result<Draft, E> {
+        Draft::write_with(path, contents, dtype_for, |writer| put_all(writer, weights))
+    }
+
+    /// Writes a draft of the file at `path`; `fill` gives the writer every tensor.
+    ///
+    /// # Errors
+    /// As [`Writer`] says, and what `fill` does.
+    pub fn write_with<E: From<Error>>(
+        path: impl AsRef<Path>,
+        contents: &Contents<'_>,
+        dtype_for: impl Fn(&TensorSpec) -> DType,
+        fill: impl FnOnce(&mut Writer<BufWriter<AtomicFile>>) -> Result<(), E>,
+    ) -> Result<Draft, E> {
         let path = path.as_ref();
         let sink = BufWriter::with_capacity(1 << 18, AtomicFile::create(path)?);
-        let sink = write_all(Writer::new(sink, path, contents, dtype_for)?, weights)?;
-        let file = sink.into_inner().map_err(|e| Error::io("write", path, e.into_error()))?;
+        let mut writer = Writer::new(sink, path, contents, dtype_for)?;
+        fill(&mut writer)?;
+        let file = writer.finish()?.into_inner().map_err(|e| Error::io("write", path, e.into_error()))?;
         Ok(Draft { file, target: path.to_path_buf() })
     }
 
@@ -277,13 +291,21 @@ pub fn to_bytes<'w, E: From<Error>>(
 
 fn write_all<'w, W: Write + Seek, E: From<Error>>(
     mut writer: Writer<W>,
-    mut weights: impl FnMut(&TensorSpec) -> Result<Cow<'w, [f32]>, E>,
+    weights: impl FnMut(&TensorSpec) -> Result<Cow<'w, [f32]>, E>,
 ) -> Result<W, E> {
+    put_all(&mut writer, weights)?;
+    Ok(writer.finish()?)
+}
+
+fn put_all<'w, W: Write + Seek, E: From<Error>>(
+    writer: &mut Writer<W>,
+    mut weights: impl FnMut(&TensorSpec) -> Result<Cow<'w, [f32]>, E>,
+) -> Result<(), E> {
     while let Some((spec, _)) = writer.next_tensor() {
         let spec = spec.clone();
         writer.put(&spec.name, &weights(&spec)?)?;
     }
-    Ok(writer.finish()?)
+    Ok(())
 }
 
 fn commit(sink: BufWriter<AtomicFile>, path: &Path) -> Result<(), Error> {

@@ -43,6 +43,8 @@ pub enum Error {
         /// What is wrong with it.
         damage: crate::checkpoint::Damage,
     },
+    /// A model from elsewhere cannot be read.
+    Import(siskin_convert::Error),
     /// A model file could not be written or measured.
     Export(String),
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Error {
             Error::Io { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
             Error::Setting { key, problem } => write!(f, "{key}: {problem}"),
             Error::Config(source) => write!(f, "the model cannot be built: {source}"),
+            Error::Import(source) => source.fmt(f),
             Error::Checkpoint { path, damage } => write!(f, "{} is no checkpoint: {damage}", path.display()),
             Error::Settings(line)
             | Error::Data(line)
@@ -76,6 +79,7 @@ impl std::error::Error for Error {
         match self {
             Error::Io { source, .. } => Some(source),
             Error::Config(source) => Some(source),
+            Error::Import(source) => Some(source),
             _ => None,
         }
     }
@@ -87,6 +91,11 @@ impl From<siskin_format::Error> for Error {
     }
 }
 
+impl From<siskin_convert::Error> for Error {
+    fn from(source: siskin_convert::Error) -> Self {
+        Error::Import(source)
+    }
+}
 impl From<siskin_format::ConfigError> for Error {
     fn from(source: siskin_format::ConfigError) -> Self {
         Error::Config(source)

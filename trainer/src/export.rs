@@ -1,6 +1,7 @@
 //! From trained weights to a `.siskin` file, and what the file is worth.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use siskin_format::receipt::{HeldOut, Receipt};
@@ -87,21 +88,30 @@ impl<'a> Trained<'a> {
                 (float.loss(&ids, threads)?, file.loss(&ids, threads)?);
             receipt.held_out = Some(HeldOut { name: name.to_string(), tokens, float_loss, file_loss });
         }
-        let mut begin = ids.into_iter().take(GOLDEN_PROMPT.min(self.config.context as u64 / 2) as usize);
-        let mark = Marks::of(self.config.vocab_size).begin;
-        let second = match self.config.has_encoder() {
-            true => begin.take_while(|id| *id != mark).collect(), // a source
-            false => begin.by_ref().collect(),
-        };
-        let prompts = [vec![0], second];
-        let steps = GOLDEN_TOKENS.min(self.config.context as u64 / 2).max(1);
-        for prompt in prompts.iter().filter(|p: &&Vec<u32>| !p.is_empty()) {
+        let (prompts, steps) = golden_prompts(self.config, &ids);
+        for prompt in &prompts {
             receipt.golden.push(file.golden(prompt, steps)?);
         }
         drop(file);
         draft.commit(&receipt)?;
         let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
         Ok(Exported { bytes, held_out: receipt.held_out })
+    }
+
+    /// Gives the weights of any tensor.
+    pub fn weights(&self) -> impl FnMut(&TensorSpec) -> Result<Vec<f32>> + use<'a> {
+        let (weights, mut at) = (self.weights, 0);
+        let places: HashMap<String, usize> = schema(self.config)
+            .into_iter()
+            .map(|spec| {
+                at += spec.len();
+                (spec.name, at)
+            })
+            .collect();
+        move |spec| {
+            let end = places[&spec.name];
+            Ok(weights[end - spec.len()..end].to_vec())
+        }
     }
 
     fn contents<'c>(&'c self, receipt: &'c Receipt) -> Contents<'c> {
@@ -119,6 +129,19 @@ impl<'a> Trained<'a> {
             Ok(Cow::Borrowed(&weights[at - spec.len()..at]))
         }
     }
+}
+
+/// Prompts of the golden runs of a model, the second from a text's beginning if there is one, and how many tokens follow each.
+pub(crate) fn golden_prompts(config: &ModelConfig, text: &[u32]) -> (Vec<Vec<u32>>, u64) {
+    let half = config.context as u64 / 2;
+    let begin = text.iter().copied().take(GOLDEN_PROMPT.min(half) as usize);
+    let mark = Marks::of(config.vocab_size).begin;
+    let second: Vec<u32> = match config.has_encoder() {
+        true => begin.take_while(|id| *id != mark).collect(), // a source
+        false => begin.collect(),
+    };
+    let prompts = [vec![0], second].into_iter().filter(|p| !p.is_empty()).collect();
+    (prompts, GOLDEN_TOKENS.min(half).max(1))
 }
 
 fn read(tokens: &Tokens) -> Result<Vec<u32>> {

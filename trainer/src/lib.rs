@@ -31,6 +31,7 @@ pub mod pool;
 pub mod progress;
 pub mod report;
 pub mod rng;
+pub mod round;
 pub mod settings;
 pub mod tape;
 pub mod tensor;

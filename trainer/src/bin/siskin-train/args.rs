@@ -38,6 +38,9 @@ pub enum Command {
     Sample(SampleArgs),
     /// Write a run's model as a .siskin file and measure it there
     Export(ExportArgs),
+    /// Bring a model from elsewhere: llama2.c, GGUF, a Hugging Face folder, a recurrent checkpoint
+    #[command(after_help = IMPORT_HELP)]
+    Import(ImportArgs),
     /// Write an untrained model of any shape, to measure speed and memory before training
     Init(Box<InitArgs>),
     /// Compare every gradient of a model with finite differences, in f64
@@ -61,6 +64,54 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Train a tokenizer on texts and show what it does to them
     Tokenizer(TokenizerArgs),
+}
+
+const IMPORT_HELP: &str = "\
+What SRC is, its bytes say. Weights stream from it to the file, tensor by tensor. With --calibrate the float model reads the text \
+first (a draft of it lies beside the file meanwhile), and weights are rounded so that the answers of each matrix to what it met there \
+change least (GPTQ, Frantar et al. 2022). Pickled weights are refused, since reading them may run code (docs/import.md).\n\
+  siskin-train import model.gguf -o model.siskin --dtype q4 --calibrate some.txt\n  siskin-train import folder-with-config-json/ -o model.siskin --verify";
+
+/// `import`.
+#[derive(Args)]
+pub struct ImportArgs {
+    /// A GGUF file, a llama2.c .bin, a folder with config.json and safetensors, or a recurrent checkpoint's .safetensors or .toml
+    pub source: PathBuf,
+    /// The file to write
+    #[arg(short, long, value_name = "MODEL.siskin")]
+    pub output: PathBuf,
+    /// How weights are stored.
+    #[command(flatten)]
+    pub rounding: RoundingArgs,
+    /// Tokenizer, tokenizer.json or llama2.c's tokenizer.bin (default: the one in or beside the source)
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// Measure the loss of this text, in the float model and in the file, and write it into the receipt
+    #[arg(long, value_name = "FILE")]
+    pub text: Option<PathBuf>,
+    /// Compare every stored weight with the source when the file is written
+    #[arg(long)]
+    pub verify: bool,
+    /// Cores to use
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// How weights are stored.
+#[derive(Args)]
+pub struct RoundingArgs {
+    /// Weights of the file (import: q8; export: the run's own, which is q8 if it was not told)
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
+    pub dtype: Option<String>,
+    /// Round weights so that a model which reads this text changes least (q8 and q4)
+    #[arg(long, value_name = "FILE")]
+    pub calibrate: Option<PathBuf>,
+    /// Tokens of that text to read [default: 16384]
+    #[arg(long, value_name = "N", requires = "calibrate")]
+    pub calibration_tokens: Option<usize>,
+    /// Bits a weight of a q4 file, scales included, at most: the matrices that 4 bits hurt most keep 8 [default: 4.5]
+    #[arg(long, value_name = "B")]
+    pub bits_per_weight: Option<f64>,
 }
 
 /// `train`.

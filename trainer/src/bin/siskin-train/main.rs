@@ -7,12 +7,14 @@ mod compare;
 mod doctor;
 mod export;
 mod gradcheck;
+mod import;
 mod inspect;
 mod landscape;
 mod lr_find;
 mod measure;
 mod plan;
 mod report;
+mod steps;
 mod table;
 mod tokenizer;
 mod train;
@@ -43,6 +45,7 @@ fn run(command: Command) -> Result<()> {
         Command::Eval(args) => measure::eval(args),
         Command::Sample(args) => measure::sample(args),
         Command::Export(args) => export::export(args),
+        Command::Import(args) => import::import(args),
         Command::Init(args) => export::init(*args),
         Command::Gradcheck(args) => gradcheck::gradcheck(*args),
         Command::Bench(args) => bench::bench(*args),

@@ -1,0 +1,377 @@
+//! Writes a model's file with its weights rounded as well as a text allows: what `import` and `export` share.
+//!
+//! Weights are asked for tensor by tensor and in any order, so that neither model nor file is in memory as a whole. Where a text is given to calibrate by,
+//! or a loss to measure, the float model is written beside the target first, as a file that goes when it is done, and the runtime reads the text
+//! with it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+use siskin_format::quant::{PackedMatrix, QuantError, unpack};
+use siskin_format::receipt::{HeldOut, Receipt};
+use siskin_format::writer::{Contents, Draft};
+use siskin_format::{DType, ModelConfig, TensorSpec, Vocab, schema};
+
+use crate::calibrate::bits::{Price, choose};
+use crate::calibrate::{Statistics, feedback, readings};
+use crate::error::{Error, Result};
+use crate::export::golden_prompts;
+use crate::verify::Measured;
+
+/// Gives the row-major weights of a tensor of the schema.
+pub type Weights<'a> = dyn FnMut(&TensorSpec) -> Result<Vec<f32>> + 'a;
+
+/// How weights are rounded.
+#[derive(Clone, Debug)]
+pub struct Rounding {
+    /// What the file holds.
+    pub dtype: DType,
+    /// Tokens of a text that shows which weights matter (q8 and q4 only).
+    pub calibration: Option<Vec<u32>>,
+    /// Bits a weight of the matrices, at most: those that 4 bits would hurt most keep 8 (q4 only).
+    pub bits_per_weight: Option<f64>,
+    /// Cores.
+    pub threads: usize,
+}
+
+/// What is written besides weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// The model.
+    pub config: &'a ModelConfig,
+    /// Its tokenizer.
+    pub vocab: &'a Vocab,
+    /// Where it comes from.
+    pub receipt: &'a Receipt,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bits a weight of the matrices, padding and scales included.
+    pub bits_per_weight: f64,
+    /// Matrices of a q4 file that kept 8 bits.
+    pub kept: Vec<String>,
+    /// Loss of the float weights and of the file, both by the runtime; `None` when no text was given.
+    pub held_out: Option<HeldOut>,
+}
+
+/// Told what is being done, how many tensors are through and how many there are.
+pub type Step<'a> = dyn FnMut(&'static str, usize, usize) + 'a;
+
+/// Writes the file at `path`, atomically. `text` is measured, in the float model and in the file.
+///
+/// # Errors
+/// Weights that the dtype cannot hold; a model that the runtime refuses; what the system says. Whatever stood at `path` is then intact.
+pub fn write(
+    path: &Path,
+    model: Model<'_>,
+    weights: &mut Weights<'_>,
+    rounding: &Rounding,
+    text: Option<(&str, &[u32])>,
+    step: &mut Step<'_>,
+) -> Result<Written> {
+    let specs = schema(model.config);
+    let calibrates = rounding.calibration.is_some() && matches!(rounding.dtype, DType::Q8 | DType::Q4);
+    let needs_float = rounding.dtype != DType::F32 && (calibrates || text.is_some());
+    // Never committed: gone when it is dropped.
+    let float_draft = needs_float
+        .then(|| {
+            let plain = Rounding { dtype: DType::F32, calibration: None, bits_per_weight: None, ..*rounding };
+            let dtypes = vec![DType::F32; specs.len()];
+            draft(&path.with_extension("f32"), model, weights, &specs, &dtypes, &plain, None, &mut *step)
+        })
+        .transpose()?;
+    let float = float_draft.as_ref().map(|draft| Measured::open(draft.path())).transpose()?;
+    let mut dtypes: Vec<DType> = specs.iter().map(|spec| spec.dtype_for(rounding.dtype)).collect();
+    if let (Some(bits), DType::Q4) = (rounding.bits_per_weight, rounding.dtype) {
+        choose_dtypes(&specs, &mut dtypes, weights, float.as_ref(), rounding, bits, &mut *step)?;
+    }
+    let reader = if calibrates { float.as_ref() } else { None };
+    let draft = draft(path, model, weights, &specs, &dtypes, rounding, reader, step)?;
+    let file = Measured::open(draft.path())?;
+    let mut receipt = model.receipt.clone();
+    if let Some((name, ids)) = text.filter(|(_, ids)| ids.len() >= 2) {
+        let (file_loss, tokens) = file.loss(ids, rounding.threads)?;
+        let float_loss =
+            float.as_ref().map_or(Ok(file_loss), |m| Ok::<_, Error>(m.loss(ids, rounding.threads)?.0))?;
+        receipt.held_out = Some(HeldOut { name: name.to_string(), tokens, float_loss, file_loss });
+    }
+    let (prompts, steps) = golden_prompts(model.config, text.map_or(&[][..], |(_, ids)| ids));
+    for prompt in &prompts {
+        receipt.golden.push(file.golden(prompt, steps)?);
+    }
+    drop(file);
+    draft.commit(&receipt)?;
+    let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+    let matrices = || specs.iter().zip(&dtypes).filter(|(spec, _)| !spec.is_vector());
+    let stored: f64 = matrices().map(|(spec, dtype)| stored_bits(spec, *dtype)).sum();
+    let elements: usize = matrices().map(|(spec, _)| spec.len()).sum();
+    let keeps = |(spec, dtype): &(&TensorSpec, &DType)| {
+        rounding.dtype == DType::Q4 && **dtype == DType::Q8 && spec.allows(DType::Q4)
+    };
+    Ok(Written {
+        bytes,
+        bits_per_weight: stored / elements as f64,
+        kept: matrices().filter(keeps).map(|(spec, _)| spec.name.clone()).collect(),
+        held_out: receipt.held_out,
+    })
+}
+
+fn stored_bits(spec: &TensorSpec, dtype: DType) -> f64 {
+    siskin_format::PanelLayout::new(dtype, spec.rows, spec.cols)
+        .map_or(0.0, |layout| 8.0 * layout.bytes() as f64)
+}
+
+/// Gives the statistics of one matrix after the other, in the order of the file, reading the text as often as memory asks for it.
+struct Readings<'a> {
+    model: &'a Measured,
+    tokens: &'a [u32],
+    threads: usize,
+    sets: std::vec::IntoIter<Vec<String>>,
+    now: (Vec<String>, Statistics),
+}
+
+impl<'a> Readings<'a> {
+    fn new(model: &'a Measured, specs: &[TensorSpec], rounding: &'a Rounding) -> Self {
+        let matrices: Vec<_> = specs
+            .iter()
+            .filter(|spec| !spec.is_vector())
+            .map(|spec| (spec.name.clone(), spec.cols))
+            .collect();
+        Readings {
+            model,
+            tokens: rounding.calibration.as_deref().unwrap_or(&[]),
+            threads: rounding.threads,
+            sets: readings(&matrices).into_iter(),
+            now: Default::default(),
+        }
+    }
+
+    fn of(&mut self, name: &str) -> Result<Option<crate::calibrate::Hessian>> {
+        while !self.now.0.iter().any(|n| n == name) {
+            let Some(set) = self.sets.next() else { return Ok(None) };
+            let wanted = set.clone();
+            let found = Statistics::gather(self.model, self.tokens, self.threads, move |n| {
+                wanted.iter().any(|w| w == n)
+            })?;
+            self.now = (set, found);
+        }
+        Ok(self.now.1.of(name))
+    }
+}
+
+/// Lets the matrices that lose most keep 8 bits.
+fn choose_dtypes(
+    specs: &[TensorSpec],
+    dtypes: &mut [DType],
+    weights: &mut Weights<'_>,
+    float: Option<&Measured>,
+    rounding: &Rounding,
+    bits: f64,
+    step: &mut Step<'_>,
+) -> Result<()> {
+    let mut readings =
+        float.filter(|_| rounding.calibration.is_some()).map(|m| Readings::new(m, specs, rounding));
+    let (mut prices, mut places) = (Vec::new(), Vec::new());
+    for (at, spec) in specs.iter().enumerate() {
+        step("weighing", at, specs.len());
+        if dtypes[at] != DType::Q4 {
+            continue;
+        }
+        let w = weights(spec)?;
+        let packed = pack_on_all(DType::Q4, &w, spec)?;
+        let q = unpack(packed.layout(), packed.bytes());
+        let lost: Vec<f32> = w.iter().zip(&q).map(|(w, q)| w - q).collect();
+        let hessian = readings.as_mut().map(|r| r.of(&spec.name)).transpose()?.flatten();
+        let energy = |x: &[f32]| match &hessian {
+            Some(hessian) => hessian.error(x),
+            None => x.iter().map(|&x| f64::from(x) * f64::from(x)).sum(),
+        };
+        let loss = energy(&lost) / energy(&w).max(f64::MIN_POSITIVE);
+        prices.push(Price { name: spec.name.clone(), shape: (spec.rows, spec.cols), loss });
+        places.push(at);
+    }
+    for (at, dtype) in places.into_iter().zip(choose(&prices, bits)) {
+        dtypes[at] = dtype;
+    }
+    Ok(())
+}
+
+fn draft(
+    path: &Path,
+    model: Model<'_>,
+    weights: &mut Weights<'_>,
+    specs: &[TensorSpec],
+    dtypes: &[DType],
+    rounding: &Rounding,
+    reader: Option<&Measured>,
+    step: &mut Step<'_>,
+) -> Result<Draft> {
+    let receipt = Receipt::default();
+    let contents = Contents { config: model.config, vocab: model.vocab, receipt: &receipt };
+    let by_name: HashMap<&str, DType> =
+        specs.iter().map(|s| s.name.as_str()).zip(dtypes.iter().copied()).collect();
+    let mut readings = reader.map(|m| Readings::new(m, specs, rounding));
+    Draft::write_with(
+        path,
+        &contents,
+        |spec| by_name[spec.name.as_str()],
+        |writer| {
+            for (at, (spec, &dtype)) in specs.iter().zip(dtypes).enumerate() {
+                step(if readings.is_some() { "rounding" } else { "writing" }, at, specs.len());
+                let w = weights(spec)?;
+                if spec.is_vector() {
+                    writer.put(&spec.name, &w)?;
+                    continue;
+                }
+                let quantized = matches!(dtype, DType::Q8 | DType::Q4);
+                let hessian =
+                    readings.as_mut().filter(|_| quantized).map(|r| r.of(&spec.name)).transpose()?.flatten();
+                let packed = match hessian {
+                    Some(hessian) => feedback::quantize(dtype, &w, (spec.rows, spec.cols), &hessian)
+                        .map_err(|error| cannot_hold(spec, error))?,
+                    None => pack_on_all(dtype, &w, spec)?,
+                };
+                writer.put_packed(&spec.name, &packed)?;
+            }
+            Ok(())
+        },
+    )
+}
+
+fn cannot_hold(spec: &TensorSpec, error: QuantError) -> Error {
+    siskin_format::Error::Quant { name: spec.name.clone(), error }.into()
+}
+
+/// [`pack`], by all threads.
+fn pack_on_all(dtype: DType, weights: &[f32], spec: &TensorSpec) -> Result<PackedMatrix> {
+    if weights.len() != spec.len() {
+        // `pack` asserts what an importer has promised.
+        return Err(Error::Export(format!(
+            "{}: {} weights, expected {}",
+            spec.name,
+            weights.len(),
+            spec.len()
+        )));
+    }
+    let mut packed =
+        PackedMatrix::zeroed(dtype, spec.rows, spec.cols).map_err(|error| cannot_hold(spec, error))?;
+    packed
+        .panels_mut()
+        .into_par_iter()
+        .try_for_each(|mut panel| {
+            let at = panel.first_row() * spec.cols;
+            let len = panel.n_rows() * spec.cols;
+            panel.pack(&weights[at..at + len])
+        })
+        .map_err(|error| cannot_hold(spec, error))?;
+    Ok(packed)
+}
+
+/// Compares every tensor of the file at `path` with the weights: the largest difference of each storage type, in steps of the type
+/// for q8 and q4 (half a step is what rounding alone costs), in shares of the weight for f16.
+///
+/// # Errors
+/// A file that cannot be read, or weights that cannot.
+pub fn compare(path: &Path, weights: &mut Weights<'_>) -> Result<Vec<(DType, f64)>> {
+    let file = siskin_format::File::open(path, &siskin_format::OpenOptions::default())?;
+    let mut worst: Vec<(DType, f64)> = Vec::new();
+    for (spec, info) in schema(file.config()).iter().zip(file.tensors()) {
+        let (w, stored) = (weights(spec)?, file.view(info).to_f32());
+        let largest = w.iter().fold(0f32, |m, w| m.max(w.abs()));
+        let miss = w.iter().zip(&stored).fold(0f32, |m, (w, s)| m.max((w - s).abs()));
+        let share = f64::from(miss) / f64::from(largest).max(f64::MIN_POSITIVE);
+        match worst.iter_mut().find(|(dtype, _)| *dtype == info.dtype) {
+            Some((_, most)) => *most = most.max(share),
+            None => worst.push((info.dtype, share)),
+        }
+    }
+    Ok(worst)
+}
+
+/// A tokenized text to calibrate by or to measure, at most `most` tokens of it.
+///
+/// # Errors
+/// A file that cannot be read, or a text that the vocabulary cannot express.
+pub fn read_tokens(path: &Path, vocab: &Vocab, most: usize) -> Result<Vec<u32>> {
+    let mut bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    // No token is longer on average than a few bytes, and tokenizing gigabytes for their beginning would take minutes.
+    bytes.truncate(most.saturating_mul(16));
+    bytes.truncate(crate::tokenizer::whole_chars(&bytes));
+    let mut ids = crate::tokenizer::encode(vocab, &bytes)?;
+    ids.truncate(most);
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::Trained;
+    use crate::model::tests::{filled, tiny_gpt};
+    use crate::params::ParamStore;
+    use crate::tokenizer::placeholder;
+
+    fn written(
+        name: &str,
+        rounding: &Rounding,
+        text: Option<(&str, &[u32])>,
+    ) -> (Written, Vec<(DType, f64)>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let config = tiny_gpt();
+        let store: ParamStore<f32> = filled(&config, 3).cast();
+        let vocab = placeholder(config.vocab_size).unwrap();
+        let trained = Trained { config: &config, vocab: &vocab, weights: &store.values };
+        let (mut weights, receipt) = (trained.weights(), Receipt::default());
+        let model = Model { config: &config, vocab: &vocab, receipt: &receipt };
+        let found = write(&path, model, &mut weights, rounding, text, &mut |_, _, _| {}).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+        if rounding.calibration.is_none() && rounding.bits_per_weight.is_none() {
+            let plain = trained.to_bytes(rounding.dtype).unwrap();
+            let file = siskin_format::File::from_bytes(plain).unwrap();
+            let again = siskin_format::File::open(&path, &siskin_format::OpenOptions::default()).unwrap();
+            for (a, b) in file.tensors().iter().zip(again.tensors()) {
+                assert_eq!(file.view(a).to_f32(), again.view(b).to_f32());
+            }
+        }
+        let worst = compare(&path, &mut weights).unwrap();
+        (found, worst)
+    }
+
+    fn text(n: usize, vocab: u32) -> Vec<u32> {
+        (0..n as u32).map(|i| (i * i / 3 + i) % vocab).collect()
+    }
+
+    #[test]
+    fn without_calibration_the_file_is_the_plain_export() {
+        for dtype in [DType::F32, DType::Q8, DType::Q4] {
+            let rounding = Rounding { dtype, calibration: None, bits_per_weight: None, threads: 2 };
+            let (found, worst) = written("plain.siskin", &rounding, None);
+            assert!(found.kept.is_empty() && found.held_out.is_none());
+            assert!(
+                worst.iter().filter(|(d, _)| *d == DType::F32).all(|(_, share)| *share == 0.0),
+                "{worst:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn calibration_keeps_a_loss_nearer_and_bits_within_their_bound() {
+        let ids = text(600, tiny_gpt().vocab_size as u32);
+        let plain = Rounding { dtype: DType::Q4, calibration: None, bits_per_weight: None, threads: 2 };
+        let miss = |rounding: &Rounding| {
+            let h = written("a.siskin", rounding, Some(("text", &ids))).0.held_out.unwrap();
+            (h.file_loss - h.float_loss).abs()
+        };
+        let calibrated = Rounding { calibration: Some(ids.clone()), ..plain.clone() };
+        let wider = Rounding { bits_per_weight: Some(40.0), ..calibrated.clone() };
+        let (a, b, c) = (miss(&plain), miss(&calibrated), miss(&wider));
+        assert!(b < a && c < a, "{a} {b} {c}");
+        let (found, _) = written("b.siskin", &wider, None);
+        assert!(!found.kept.is_empty() && found.bits_per_weight <= 40.0, "{found:?}");
+    }
+}
