@@ -8,9 +8,18 @@
 //! This crate knows neither the runtime nor the trainer: who measures an imported file, and who prints, stands above it.
 
 mod error;
+mod hf;
 mod import;
+mod llama2c;
+mod open;
+mod pickle;
+mod recurrent;
+mod recipe;
+pub mod safetensors;
 #[allow(dead_code, reason = "importers arrive one by one")]
 mod source;
+mod vocabulary;
 
 pub use error::{Error, Result};
 pub use import::{Import, Weights};
+pub use open::{Options, open};

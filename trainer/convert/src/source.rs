@@ -1,11 +1,15 @@
 //! The bytes of a source, read at checked places.
 
+use serde::de::DeserializeOwned;
 use siskin_format::mmap::Mapped;
 use siskin_format::receipt::Origin;
 use siskin_format::xxh64::xxh64;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+
+/// Largest JSON or TOML file that is read whole, bytes; a tokenizer has its own limit.
+const MAX_TEXT: usize = 64 << 20;
 
 /// A mapped file and where it lies.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl Source {
 
     /// An [`Error::Tensor`] of this file.
     pub(crate) fn tensor(&self, name: &str, problem: impl Into<String>) -> Error {
-        Error::Tensor { path: self.path.clone(), name: name.to_string(), problem: problem.into() }
+        Error::Tensor { path: self.path.clone(), name: shown(name), problem: problem.into() }
     }
 
     /// An [`Error::Tokenizer`] of this file.
@@ -65,4 +69,39 @@ impl Source {
         let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Origin { name, hash: xxh64(&self.bytes) }
     }
+}
+
+/// The JSON of a small file.
+pub(crate) fn json<T: DeserializeOwned>(source: &Source) -> Result<T> {
+    serde_json::from_slice(small(source)?).map_err(|e| source.malformed(format!("wrong JSON: {}", shown_error(&e))))
+}
+
+/// The text of a small file.
+pub(crate) fn text(source: &Source) -> Result<&str> {
+    std::str::from_utf8(small(source)?).map_err(|e| source.malformed(format!("not UTF-8: {e}")))
+}
+
+fn small(source: &Source) -> Result<&[u8]> {
+    match source.bytes() {
+        bytes if bytes.len() <= MAX_TEXT => Ok(bytes),
+        bytes => Err(source.malformed(format!("{} bytes, expected at most {MAX_TEXT}", bytes.len()))),
+    }
+}
+
+/// A name or a value out of a file, short and in one line.
+pub(crate) fn shown(name: &str) -> String {
+    const MOST: usize = 100;
+    let mut line: String = name.chars().take(MOST).flat_map(char::escape_debug).collect();
+    if name.chars().nth(MOST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+/// What a parser says of a file, which may quote it, in one line.
+pub(crate) fn shown_error(error: &dyn std::fmt::Display) -> String {
+    const MOST: usize = 300;
+    let text = error.to_string();
+    let line: String = text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    line.trim_end().to_string()
 }

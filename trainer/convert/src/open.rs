@@ -1,0 +1,61 @@
+//! Which importer a file or folder is for.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::import::Import;
+use crate::source::{Source, shown};
+use crate::{hf, llama2c, pickle, recurrent, safetensors};
+
+/// What a person may say about a source beyond its path.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The tokenizer's file, a `tokenizer.json` or llama2.c's `tokenizer.bin`, instead of the one beside the model.
+    pub tokenizer: Option<PathBuf>,
+    /// A model without a tokenizer gets one whose tokens have no text, instead of an error.
+    pub placeholder_vocab: bool,
+}
+
+/// Opens a model from elsewhere: a Hugging Face folder, a llama2.c checkpoint, or a recurrent checkpoint (its safetensors file or the
+/// TOML file beside it). What it is is decided by its bytes.
+///
+/// # Errors
+/// What is there is none of these, breaks its format's rules, or cannot be expressed.
+pub fn open(path: &Path, options: &Options) -> Result<Import> {
+    if path.is_dir() {
+        return hf::open(path, options);
+    }
+    let source = Source::open(path)?;
+    let bytes = source.bytes();
+    if pickle::begins(bytes) {
+        Err(Error::Pickle { path: path.to_path_buf() })
+    } else if safetensors::begins(bytes) {
+        open_safetensors(source, options)
+    } else if llama2c::begins(bytes) {
+        llama2c::open(source, options)
+    } else if path.extension().is_some_and(|end| end == "toml") {
+        recurrent::open(&path.with_extension("safetensors"), options)
+    } else {
+        let first = String::from_utf8_lossy(&bytes[..bytes.len().min(8)]);
+        let found = format!("{} bytes that begin with \"{}\"", bytes.len(), shown(&first));
+        Err(Error::UnknownSource { path: path.to_path_buf(), found })
+    }
+}
+
+/// A lone safetensors file is a recurrent checkpoint if a TOML file beside it says so, and part of a folder if a `config.json` is there.
+fn open_safetensors(source: Source, options: &Options) -> Result<Import> {
+    let path = source.path();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let description = path.with_extension("toml");
+    if description.is_file() {
+        return recurrent::open(path, options);
+    }
+    if folder.join("config.json").is_file() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        return hf::open(folder, options);
+    }
+    Err(Error::UnknownSource {
+        path: path.to_path_buf(),
+        found: format!("weights with neither a config.json beside them, nor the {} of a recurrent model", shown(&description.display().to_string())),
+    })
+}
