@@ -5,47 +5,70 @@
 //! be changed afterwards: whoever holds one may rely on every rule below. Encoding and decoding live in the
 //! runtime; this module only knows the data.
 //!
-//! # Bytes of the section (version 1)
+//! # Bytes of the section
 //!
-//! All numbers are little-endian. Padding is zero and is checked. Nothing follows the last field.
+//! All numbers are little-endian. Padding is zero and is checked. Nothing follows the last field. A vocabulary that
+//! needs nothing of version 2 is version 1; the fields and codes of version 2 are marked "v2".
 //!
 //! ```text
 //! offset  type                 field
-//!  0      u32                  version = 1
-//!  4      u8                   kind: 0 byte, 1 char, 2 byte-level BPE
-//!  5      u8                   pre-tokenizer: 0 none, 1 GPT-2's pattern (kind 2 only)
-//!  6      u16                  flags: bit 0 = scores present; the other bits are 0
+//!  0      u32                  version, 1 or 2
+//!  4      u8                   kind: 0 byte, 1 char, 2 byte-level BPE; v2: 3 SentencePiece BPE
+//!  5      u8                   pre-tokenizer (kind 2 only): 0 none, 1 GPT-2's; v2: the others of [`PreTokenizer`]
+//!  6      u16                  flags: bit 0 = scores present; v2: bit 1 = add_bos, bit 2 = add_space_prefix,
+//!                              bit 3 = ignore_merges; the other bits are 0
 //!  8      u32                  n_tokens         1 ..= 1,048,576
-//! 12      u32                  n_merges         0 ..= 2,097,152 (0 unless kind 2)
+//! 12      u32                  n_merges         0 ..= 2,097,152 (0 unless kind 2 or 3)
 //! 16      u32                  n_bytes          sum of the token lengths
 //! 20      u32 × 4              ids of bos, eos, unk, pad; 0xFFFF_FFFF = the vocabulary has none
-//! 36      u16 [n_tokens]       length of each token, 1 ..= 1,024
-//!         u8  [n_tokens]       kind of each token: 0 normal, 1 control, 2 byte, 3 unknown
+//! 36      u32 × 3              v2: n_lstrip, n_rstrip (at most n_tokens each), n_chat (at most 1 MiB)
+//!         u16 [n_tokens]       length of each token, 1 ..= 1,024
+//!         u8  [n_tokens]       kind of each token: 0 normal, 1 control, 2 byte, 3 unknown; v2: 4 user-defined
 //!         u8  [n_bytes]        the tokens' bytes, one after the other, in the order of the ids
 //!         zeros to a multiple of 4 from the section's start
 //!         f32 [n_tokens]       scores, if bit 0 of flags: not NaN
 //!         u32 [n_merges][3]    left, right, result: ids, in the order of their rank (best first)
+//!         u32 [n_lstrip]       v2: ids of tokens that take the white space before them, ascending
+//!         u32 [n_rstrip]       v2: ids of tokens that take the white space after them, ascending
+//!         u8  [n_chat]         v2: how a conversation is written; n_chat = 0: the model does not say
 //! ```
+//!
+//! The bytes of a [`ChatTemplate`]: `u32` number of stops, `u32` lengths of `begin`, of `system`, `user`, `assistant` (before
+//! and after each) and of `reply`; the ids of the stops, `u32` each; the pieces one after the other, UTF-8; zeros to a
+//! multiple of 4.
 //!
 //! Rules that the reader enforces, each with its own [`VocabError`]:
 //!
 //! - every count is compared with the bytes that are there before anything is allocated;
+//! - a section of version 2 uses something of version 2;
 //! - no two tokens of the same kind have the same bytes;
 //! - kind 0 (byte): each token is of kind `byte` (exactly one byte), `control` or `unknown`;
-//! - kind 1 (char): each `normal` token is exactly one code point in UTF-8; there is no `byte` token;
+//! - kind 1 (char): each `normal` token is exactly one code point in UTF-8; there is no `byte` or `user-defined` token;
 //! - kind 2 (BPE): no `byte` token; the single-byte `normal` tokens are the alphabet that merges start from;
+//! - kind 3 (SentencePiece BPE): each `normal` token is UTF-8, with real spaces where SentencePiece writes U+2581, and
+//!   each `byte` token exactly one byte, which stands for a byte of a character that has no token. The `normal` tokens of
+//!   one code point are the alphabet. Merges with the same result share the rank of the first of them, as SentencePiece
+//!   takes the pair whose result has the best score, the leftmost of equals;
 //! - the bytes of a merge's result are those of left followed by those of right (so that merges cannot be
 //!   cyclic), and no pair (left, right) occurs twice;
-//! - special ids are below n_tokens.
+//! - special ids and stops are below n_tokens; with `add_bos` there is a bos;
+//! - `add_space_prefix` belongs to kind 3, `ignore_merges` to kind 2;
+//! - tokens that take white space are `control`, `unknown` or `user-defined`;
+//! - the pieces of a chat template are UTF-8, and not all empty.
 
+mod chat;
 mod codec;
 mod error;
+mod pre_tokenizer;
 #[cfg(test)]
 mod tests;
 mod unique;
 
+pub use chat::{ChatTemplate, MAX_CHAT_LEN};
 pub use error::VocabError;
+pub use pre_tokenizer::PreTokenizer;
 
+use crate::header::Version;
 use crate::memory;
 use std::sync::Arc;
 
@@ -57,15 +80,19 @@ pub const MAX_MERGES: usize = 1 << 21;
 pub const MAX_TOKEN_LEN: usize = 1024;
 
 /// How a text becomes tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VocabKind {
     /// One token per byte.
+    #[default]
     Byte,
     /// One token per Unicode code point.
     Char,
     /// Byte-level byte-pair encoding (Sennrich et al. 2016, on bytes as in GPT-2).
     Bpe,
+    /// Byte-pair encoding over code points as SentencePiece does it (Kudo and Richardson 2018): a space is text like
+    /// any other, and a character without a token falls back to the tokens of its bytes.
+    SentencePiece,
 }
 
 impl VocabKind {
@@ -75,18 +102,13 @@ impl VocabKind {
             VocabKind::Byte => "byte",
             VocabKind::Char => "char",
             VocabKind::Bpe => "bpe",
+            VocabKind::SentencePiece => "sentencepiece",
         }
     }
-}
 
-/// How a text is cut into words before merging. Merges never cross such a cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PreTokenizer {
-    /// The whole text is one word.
-    None,
-    /// GPT-2's pattern: contractions, ` ?\p{L}+`, ` ?\p{N}+`, ` ?[^\s\p{L}\p{N}]+`, runs of white space.
-    Gpt2,
+    fn has_merges(self) -> bool {
+        matches!(self, VocabKind::Bpe | VocabKind::SentencePiece)
+    }
 }
 
 /// What a token stands for.
@@ -101,6 +123,15 @@ pub enum TokenKind {
     Byte,
     /// What an encoder writes for text that the vocabulary cannot express.
     Unknown,
+    /// A piece of text that is looked for literally before anything else: merges neither make nor use it.
+    UserDefined,
+}
+
+impl TokenKind {
+    /// Whether a text may be searched for the bytes of such a token: `Control`, `Unknown` and `UserDefined`.
+    pub fn is_literal(self) -> bool {
+        matches!(self, TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined)
+    }
 }
 
 /// A merge of byte-pair encoding: the tokens `left` and `right`, side by side, become `result`.
@@ -127,8 +158,9 @@ pub struct SpecialIds {
     pub pad: Option<u32>,
 }
 
-/// The parts that a [`Vocab`] is made from; [`Vocab::new`] checks them.
-#[derive(Clone, Debug)]
+/// The parts that a [`Vocab`] is made from; [`Vocab::new`] checks them. The default is an empty byte vocabulary, which is
+/// not valid before it has tokens.
+#[derive(Clone, Debug, Default)]
 pub struct VocabParts {
     /// How a text becomes tokens.
     pub kind: VocabKind,
@@ -138,17 +170,29 @@ pub struct VocabParts {
     pub tokens: Vec<(Vec<u8>, TokenKind)>,
     /// One score per token, where the source has them.
     pub scores: Option<Vec<f32>>,
-    /// Merges by rank, best first; empty unless `kind` is BPE.
+    /// Merges by rank, best first; empty unless `kind` is BPE or SentencePiece.
     pub merges: Vec<Merge>,
     /// Ids with a role.
     pub special: SpecialIds,
+    /// A text begins with `special.bos`.
+    pub add_bos: bool,
+    /// SentencePiece's dummy prefix: a space is put before the text, and before what follows a special token.
+    pub add_space_prefix: bool,
+    /// A whole word that is a token is taken as it is, whatever its merges would make of it (Llama 3).
+    pub ignore_merges: bool,
+    /// Tokens that take the white space before them when they are found literally, ascending.
+    pub lstrip: Vec<u32>,
+    /// Tokens that take the white space after them when they are found literally, ascending.
+    pub rstrip: Vec<u32>,
+    /// How a conversation is written, where the source says so.
+    pub chat: Option<ChatTemplate>,
 }
 
 /// A checked, immutable vocabulary. Clones share it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vocab(Arc<Tables>);
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Tables {
     kind: VocabKind,
     pre_tokenizer: PreTokenizer,
@@ -158,6 +202,12 @@ struct Tables {
     scores: Option<Vec<f32>>, // [n_tokens]
     merges: Vec<Merge>,       // [n_merges], by rank
     special: SpecialIds,
+    add_bos: bool,
+    add_space_prefix: bool,
+    ignore_merges: bool,
+    lstrip: Vec<u32>, // ascending
+    rstrip: Vec<u32>, // ascending
+    chat: Option<ChatTemplate>,
 }
 
 impl Vocab {
@@ -166,7 +216,8 @@ impl Vocab {
     /// # Errors
     /// The first rule that is broken.
     pub fn new(parts: VocabParts) -> Result<Vocab, VocabError> {
-        let VocabParts { kind, pre_tokenizer, tokens, scores, merges, special } = parts;
+        let VocabParts { kind, pre_tokenizer, tokens, scores, merges, special, .. } = parts;
+        let VocabParts { add_bos, add_space_prefix, ignore_merges, lstrip, rstrip, chat, .. } = parts;
         check_counts(tokens.len() as u64, merges.len() as u64)?;
         if let Some(scores) = &scores
             && scores.len() != tokens.len()
@@ -182,20 +233,21 @@ impl Vocab {
             ends.push(bytes.len() as u32); // at most 2^20 tokens of 2^10 bytes
             kinds.push(*token_kind);
         }
-        Tables { kind, pre_tokenizer, ends, kinds, bytes, scores, merges, special }.checked()
+        let mut tables =
+            Tables { kind, pre_tokenizer, ends, kinds, bytes, scores, merges, special, ..Tables::default() };
+        (tables.add_bos, tables.add_space_prefix, tables.ignore_merges) =
+            (add_bos, add_space_prefix, ignore_merges);
+        (tables.lstrip, tables.rstrip, tables.chat) = (lstrip, rstrip, chat);
+        tables.checked()
     }
 
     /// The byte vocabulary: 256 tokens, where token `i` is the byte `i`.
     pub fn bytes() -> Vocab {
         let tables = Tables {
-            kind: VocabKind::Byte,
-            pre_tokenizer: PreTokenizer::None,
             ends: (1..=256).collect(),
             kinds: vec![TokenKind::Byte; 256],
             bytes: (0..=255).collect(),
-            scores: None,
-            merges: Vec::new(),
-            special: SpecialIds::default(),
+            ..Tables::default()
         };
         Vocab(Arc::new(tables))
     }
@@ -213,14 +265,7 @@ impl Vocab {
             special.unk = Some(tokens.len() as u32);
             tokens.push((b"<unk>".to_vec(), TokenKind::Unknown));
         }
-        Vocab::new(VocabParts {
-            kind: VocabKind::Char,
-            pre_tokenizer: PreTokenizer::None,
-            tokens,
-            scores: None,
-            merges: Vec::new(),
-            special,
-        })
+        Vocab::new(VocabParts { kind: VocabKind::Char, tokens, special, ..VocabParts::default() })
     }
 
     /// How a text becomes tokens.
@@ -259,7 +304,7 @@ impl Vocab {
         self.0.scores.as_deref()
     }
 
-    /// Merges by rank, best first; empty unless the kind is BPE.
+    /// Merges by rank, best first; empty unless the kind is BPE or SentencePiece.
     pub fn merges(&self) -> &[Merge] {
         &self.0.merges
     }
@@ -267,6 +312,61 @@ impl Vocab {
     /// Ids with a role.
     pub fn special(&self) -> SpecialIds {
         self.0.special
+    }
+
+    /// Whether a text begins with the token `special().bos`, which is there then.
+    pub fn add_bos(&self) -> bool {
+        self.0.add_bos
+    }
+
+    /// Whether a space is put before a text, and before what follows a special token.
+    pub fn add_space_prefix(&self) -> bool {
+        self.0.add_space_prefix
+    }
+
+    /// Whether a whole word that is a token is taken as it is, whatever its merges would make of it.
+    pub fn ignore_merges(&self) -> bool {
+        self.0.ignore_merges
+    }
+
+    /// Tokens that take the white space before them when they are found literally, ascending.
+    pub fn lstrip(&self) -> &[u32] {
+        &self.0.lstrip
+    }
+
+    /// Tokens that take the white space after them when they are found literally, ascending.
+    pub fn rstrip(&self) -> &[u32] {
+        &self.0.rstrip
+    }
+
+    /// How a conversation is written, where the source said so.
+    pub fn chat(&self) -> Option<&ChatTemplate> {
+        self.0.chat.as_ref()
+    }
+
+    /// The same vocabulary with another way to write a conversation.
+    ///
+    /// # Errors
+    /// A template that breaks a rule of this module.
+    pub fn with_chat(&self, chat: Option<ChatTemplate>) -> Result<Vocab, VocabError> {
+        let t = &*self.0;
+        let tables = Tables {
+            ends: t.ends.clone(),
+            kinds: t.kinds.clone(),
+            bytes: t.bytes.clone(),
+            scores: t.scores.clone(),
+            merges: t.merges.clone(),
+            lstrip: t.lstrip.clone(),
+            rstrip: t.rstrip.clone(),
+            chat,
+            ..*t
+        };
+        tables.checked()
+    }
+
+    /// The lowest version of the format that can express this vocabulary: 1.3 if its section is version 2.
+    pub fn format_version(&self) -> Version {
+        Version { major: 1, minor: if self.0.needs_version_2() { 3 } else { 0 } }
     }
 }
 
@@ -299,7 +399,46 @@ impl Tables {
         self.check_duplicates()?;
         self.check_scores()?;
         self.check_special()?;
+        self.check_flags()?;
+        self.check_strips("lstrip", &self.lstrip)?;
+        self.check_strips("rstrip", &self.rstrip)?;
+        self.chat.as_ref().map_or(Ok(()), |chat| chat.check(self.ends.len()))?;
         self.check_merges()
+    }
+
+    fn needs_version_2(&self) -> bool {
+        self.kind == VocabKind::SentencePiece
+            || !matches!(self.pre_tokenizer, PreTokenizer::None | PreTokenizer::Gpt2)
+            || self.kinds.contains(&TokenKind::UserDefined)
+            || self.add_bos
+            || self.add_space_prefix
+            || self.ignore_merges
+            || !(self.lstrip.is_empty() && self.rstrip.is_empty())
+            || self.chat.is_some()
+    }
+
+    fn check_flags(&self) -> Result<(), VocabError> {
+        if self.add_bos && self.special.bos.is_none() {
+            return Err(VocabError::AddBosWithoutBos);
+        }
+        if self.add_space_prefix && self.kind != VocabKind::SentencePiece {
+            return Err(VocabError::SpacePrefixWithoutSentencePiece);
+        }
+        if self.ignore_merges && self.kind != VocabKind::Bpe {
+            return Err(VocabError::IgnoreMergesWithoutBpe);
+        }
+        Ok(())
+    }
+
+    /// Tokens that take white space: ascending, and of a kind that is found literally.
+    fn check_strips(&self, list: &'static str, ids: &[u32]) -> Result<(), VocabError> {
+        for (i, &id) in ids.iter().enumerate() {
+            let literal = self.kinds.get(id as usize).is_some_and(|&kind| kind.is_literal());
+            if !literal || (i > 0 && ids[i - 1] >= id) {
+                return Err(VocabError::Strip { list, id });
+            }
+        }
+        Ok(())
     }
 
     fn check_token_kinds(&self) -> Result<(), VocabError> {
@@ -308,7 +447,10 @@ impl Tables {
                 (_, TokenKind::Control | TokenKind::Unknown) => true,
                 (VocabKind::Byte, TokenKind::Byte) => bytes.len() == 1,
                 (VocabKind::Char, TokenKind::Normal) => is_one_char(bytes),
-                (VocabKind::Bpe, TokenKind::Normal) => true,
+                (VocabKind::Bpe, TokenKind::Normal | TokenKind::UserDefined) => true,
+                (VocabKind::SentencePiece, TokenKind::Normal) => std::str::from_utf8(bytes).is_ok(),
+                (VocabKind::SentencePiece, TokenKind::Byte) => bytes.len() == 1,
+                (VocabKind::SentencePiece, TokenKind::UserDefined) => true,
                 _ => false,
             };
             if !fits {
@@ -349,7 +491,7 @@ impl Tables {
     }
 
     fn check_merges(&self) -> Result<(), VocabError> {
-        if self.kind != VocabKind::Bpe && !self.merges.is_empty() {
+        if !self.kind.has_merges() && !self.merges.is_empty() {
             return Err(VocabError::MergesWithoutBpe { n_merges: self.merges.len() });
         }
         for (rank, &Merge { left, right, result }) in self.merges.iter().enumerate() {

@@ -71,7 +71,8 @@ impl<W: Write + Seek> Writer<W> {
             receipt.to_meta().to_bytes(),
             tensors::to_bytes(&tensors),
         ];
-        let layout = plan_layout(config.format_version(), &metadata, data_len)?;
+        let version = config.format_version().max(vocab.format_version());
+        let layout = plan_layout(version, &metadata, data_len)?;
         let path = path.as_ref().to_path_buf();
         write_metadata(&mut sink, &layout, &metadata).map_err(|e| Error::io("write", &path, e))?;
         Ok(Writer { sink, path, layout, specs, tensors, next: 0, data: Xxh64::new(), data_len: 0 })

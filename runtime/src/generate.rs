@@ -426,7 +426,15 @@ mod tests {
         let mut tokens = vec![(b"<s>".to_vec(), TokenKind::Control), (b"</s>".to_vec(), TokenKind::Control)];
         tokens.extend(chars.iter().map(|c| (c.to_string().into_bytes(), TokenKind::Normal)));
         let (kind, pre_tokenizer) = (VocabKind::Char, PreTokenizer::None);
-        let parts = VocabParts { kind, pre_tokenizer, tokens, scores: None, merges: Vec::new(), special };
+        let parts = VocabParts {
+            kind,
+            pre_tokenizer,
+            tokens,
+            scores: None,
+            merges: Vec::new(),
+            special,
+            ..VocabParts::default()
+        };
         Tokenizer::from_vocab(&Vocab::new(parts).unwrap()).unwrap()
     }
 

@@ -51,8 +51,16 @@ fn characters() -> Vocab {
 fn vocab(kind: VocabKind, tokens: Vec<(Vec<u8>, TokenKind)>, merges: Vec<Merge>) -> Vocab {
     let pre_tokenizer = if kind == VocabKind::Bpe { PreTokenizer::Gpt2 } else { PreTokenizer::None };
     let scores = Some(vec![0.5; tokens.len()]);
-    Vocab::new(VocabParts { kind, pre_tokenizer, tokens, scores, merges, special: SpecialIds::default() })
-        .unwrap()
+    Vocab::new(VocabParts {
+        kind,
+        pre_tokenizer,
+        tokens,
+        scores,
+        merges,
+        special: SpecialIds::default(),
+        ..VocabParts::default()
+    })
+    .unwrap()
 }
 
 /// As many blocks as there can be, positions of a width of their own, a long receipt: every table is large.

@@ -1,6 +1,6 @@
 //! What can be wrong with a vocabulary.
 
-use super::{MAX_MERGES, MAX_TOKEN_LEN, MAX_TOKENS, VocabKind};
+use super::{MAX_CHAT_LEN, MAX_MERGES, MAX_TOKEN_LEN, MAX_TOKENS, VocabKind};
 use crate::memory::NoMemory;
 use std::fmt;
 
@@ -17,6 +17,8 @@ pub enum VocabError {
     Padding { offset: usize },
     /// A version that this reader does not know.
     Version { found: u32 },
+    /// A section of version 2 that uses nothing of it.
+    NeedlessVersion,
     /// An unknown code, or a reserved bit that is set.
     Code { field: &'static str, found: u32 },
     /// No token at all, or too many.
@@ -39,8 +41,24 @@ pub enum VocabError {
     SpecialOutOfRange { role: &'static str, id: u32, n_tokens: usize },
     /// A pre-tokenizer in a vocabulary that is not BPE.
     PreTokenizerWithoutBpe,
-    /// Merges in a vocabulary that is not BPE.
+    /// Merges in a vocabulary that is neither BPE nor SentencePiece.
     MergesWithoutBpe { n_merges: usize },
+    /// A text is to begin with a token that the vocabulary does not have.
+    AddBosWithoutBos,
+    /// A dummy prefix in a vocabulary that is not SentencePiece's.
+    SpacePrefixWithoutSentencePiece,
+    /// Merges to be ignored in a vocabulary that is not BPE.
+    IgnoreMergesWithoutBpe,
+    /// A token that takes white space and is not of a kind that is found literally, or not above the one before it.
+    Strip { list: &'static str, id: u32 },
+    /// More tokens that take white space than tokens.
+    StripCount { list: &'static str, found: u32, n_tokens: u32 },
+    /// A chat template that is too long, or not as long as its pieces.
+    ChatLength { len: u64 },
+    /// A piece of a chat template that is not UTF-8.
+    ChatNotUtf8,
+    /// A chat template without any text.
+    EmptyChat,
     /// A merge that names an id that no token has.
     MergeOutOfRange { rank: usize, id: u32, n_tokens: usize },
     /// A merge whose result is not its left token followed by its right token.
@@ -66,8 +84,11 @@ impl fmt::Display for VocabError {
             Padding { offset } => write!(f, "vocabulary padding at byte {offset} is not zero"),
             Version { found } => write!(
                 f,
-                "vocabulary version {found} is unknown, this reader knows version 1: use a newer siskin"
+                "vocabulary version {found} is unknown, this reader knows versions 1 and 2: use a newer siskin"
             ),
+            NeedlessVersion => {
+                f.write_str("vocabulary is version 2 and uses nothing of it, expected version 1")
+            }
             Code { field, found } => write!(f, "vocabulary {field} has the unknown code {found}"),
             TokenCount { found } => {
                 write!(f, "vocabulary has {found} tokens, expected 1 to {MAX_TOKENS}")
@@ -93,8 +114,26 @@ impl fmt::Display for VocabError {
                 write!(f, "{role} is token {id}, the vocabulary has {n_tokens} tokens")
             }
             PreTokenizerWithoutBpe => f.write_str("only a bpe vocabulary has a pre-tokenizer"),
+            AddBosWithoutBos => f.write_str("texts are to begin with bos, and the vocabulary has no bos"),
+            SpacePrefixWithoutSentencePiece => {
+                f.write_str("only a sentencepiece vocabulary has a space prefix")
+            }
+            IgnoreMergesWithoutBpe => f.write_str("only a bpe vocabulary can ignore merges"),
+            Strip { list, id } => write!(
+                f,
+                "{list} names token {id}, expected ascending ids of control, unknown or user-defined tokens"
+            ),
+            StripCount { list, found, n_tokens } => {
+                write!(f, "{list} has {found} ids, the vocabulary {n_tokens} tokens")
+            }
+            ChatLength { len } => write!(
+                f,
+                "chat template is declared as {len} bytes, expected the sum of its parts and at most {MAX_CHAT_LEN}"
+            ),
+            ChatNotUtf8 => f.write_str("a piece of the chat template is not UTF-8"),
+            EmptyChat => f.write_str("chat template has no text"),
             MergesWithoutBpe { n_merges } => {
-                write!(f, "only a bpe vocabulary has merges, found {n_merges}")
+                write!(f, "only bpe and sentencepiece vocabularies have merges, found {n_merges}")
             }
             MergeOutOfRange { rank, id, n_tokens } => {
                 write!(f, "merge {rank} names token {id}, the vocabulary has {n_tokens} tokens")

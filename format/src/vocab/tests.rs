@@ -14,6 +14,48 @@ fn bpe_parts() -> VocabParts {
         scores: None,
         merges: vec![merge(b't', b'h', 256), Merge { left: 256, right: b'e'.into(), result: 257 }],
         special: SpecialIds { eos: Some(258), ..SpecialIds::default() },
+        ..VocabParts::default()
+    }
+}
+
+fn chat() -> ChatTemplate {
+    let pair = |role: &str| (format!("<|{role}|>"), "<|end|>\n".to_string());
+    ChatTemplate {
+        begin: "<s>".into(),
+        system: pair("system"),
+        user: pair("user"),
+        assistant: pair("assistant"),
+        reply: "<|assistant|>".into(),
+        stops: vec![258, 7],
+    }
+}
+
+/// BPE with everything of version 2 that it may have.
+fn extended_parts() -> VocabParts {
+    let mut parts = bpe_parts();
+    parts.tokens.push((b"<think>".to_vec(), TokenKind::UserDefined)); // 259
+    parts.special.bos = Some(258);
+    (parts.pre_tokenizer, parts.add_bos, parts.ignore_merges) = (PreTokenizer::Qwen2, true, true);
+    (parts.lstrip, parts.rstrip, parts.chat) = (vec![259], vec![258, 259], Some(chat()));
+    parts
+}
+
+fn sentencepiece_parts() -> VocabParts {
+    let special: [(&[u8], TokenKind); 3] =
+        [(b"<unk>", TokenKind::Unknown), (b"<s>", TokenKind::Control), (b"</s>", TokenKind::UserDefined)];
+    let mut tokens: Vec<(Vec<u8>, TokenKind)> = special.map(|(t, kind)| (t.to_vec(), kind)).to_vec();
+    tokens.extend((0..=255u8).map(|b| (vec![b], TokenKind::Byte))); // from 3 on
+    tokens.extend([" ", "t", " t", "é", "té"].map(|t| (t.into(), TokenKind::Normal))); // from 259 on
+    VocabParts {
+        kind: VocabKind::SentencePiece,
+        tokens,
+        merges: vec![
+            Merge { left: 259, right: 260, result: 261 },
+            Merge { left: 260, right: 262, result: 263 },
+        ],
+        special: SpecialIds { bos: Some(1), unk: Some(0), ..SpecialIds::default() },
+        add_space_prefix: true,
+        ..VocabParts::default()
     }
 }
 
@@ -30,6 +72,8 @@ fn samples() -> Vec<Vocab> {
         Vocab::chars(&['x'], true).unwrap(),
         Vocab::new(bpe_parts()).unwrap(),
         Vocab::new(scored_parts()).unwrap(),
+        Vocab::new(extended_parts()).unwrap(),
+        Vocab::new(sentencepiece_parts()).unwrap(),
     ]
 }
 
@@ -40,6 +84,146 @@ fn bytes_round_trip() {
         assert_eq!(bytes.len() % 4, 0);
         assert_eq!(Vocab::from_bytes(&bytes).unwrap(), vocab);
     }
+}
+
+#[test]
+fn only_what_needs_version_2_is_version_2() {
+    let version = |parts: VocabParts| {
+        let vocab = Vocab::new(parts).unwrap();
+        assert_eq!(vocab.format_version().minor, if vocab.to_bytes()[0] == 2 { 3 } else { 0 });
+        vocab.to_bytes()[0]
+    };
+    assert_eq!((version(bpe_parts()), version(scored_parts())), (1, 1));
+    let with = |change: &dyn Fn(&mut VocabParts)| {
+        let mut parts = bpe_parts();
+        parts.special.bos = Some(258);
+        change(&mut parts);
+        version(parts)
+    };
+    assert_eq!(with(&|_| ()), 1);
+    assert_eq!(with(&|p| p.add_bos = true), 2);
+    assert_eq!(with(&|p| p.ignore_merges = true), 2);
+    assert_eq!(with(&|p| p.tokens[258].1 = TokenKind::UserDefined), 2);
+    assert_eq!(with(&|p| p.lstrip = vec![258]), 2);
+    assert_eq!(with(&|p| p.rstrip = vec![258]), 2);
+    assert_eq!(with(&|p| p.chat = Some(chat())), 2);
+    for pre in PreTokenizer::ALL {
+        let is_old = matches!(pre, PreTokenizer::None | PreTokenizer::Gpt2);
+        assert_eq!(with(&|p| p.pre_tokenizer = pre), if is_old { 1 } else { 2 });
+        assert_eq!(PreTokenizer::from_name(pre.name()), Some(pre));
+    }
+    assert_eq!(version(sentencepiece_parts()), 2);
+    assert_eq!(PreTokenizer::from_name("GPT-2"), None);
+}
+
+#[test]
+fn what_version_2_adds_is_read_back() {
+    let vocab = Vocab::from_bytes(&Vocab::new(extended_parts()).unwrap().to_bytes()).unwrap();
+    assert!(vocab.add_bos() && vocab.ignore_merges() && !vocab.add_space_prefix());
+    assert_eq!((vocab.lstrip(), vocab.rstrip()), (&[259][..], &[258, 259][..]));
+    assert_eq!(vocab.chat(), Some(&chat()));
+    assert_eq!(vocab.pre_tokenizer(), PreTokenizer::Qwen2);
+    let plain = vocab.with_chat(None).unwrap();
+    assert_eq!((plain.chat(), plain.len()), (None, vocab.len()));
+    assert_eq!(plain.with_chat(Some(chat())).unwrap(), vocab);
+    let vocab = Vocab::from_bytes(&Vocab::new(sentencepiece_parts()).unwrap().to_bytes()).unwrap();
+    assert!(vocab.add_space_prefix() && vocab.chat().is_none());
+    assert_eq!(vocab.token_kind(2), Some(TokenKind::UserDefined));
+}
+
+#[test]
+fn layout_of_version_2_is_fixed() {
+    let mut parts = sentencepiece_parts();
+    parts.tokens.truncate(2);
+    parts.merges.clear();
+    parts.add_bos = true;
+    parts.rstrip = vec![1];
+    parts.chat = Some(ChatTemplate { reply: "ok".into(), stops: vec![1], ..ChatTemplate::default() });
+    let mut expected = vec![2, 0, 0, 0, 3, 0, 6, 0]; // version, kind, pre-tokenizer, flags
+    expected.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0]); // tokens, merges, bytes
+    expected.extend_from_slice(&[1, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
+    expected.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 44, 0, 0, 0]); // lstrip, rstrip, chat
+    expected.extend_from_slice(&[5, 0, 3, 0, 3, 1]); // lengths, kinds
+    expected.extend_from_slice(b"<unk><s>\0\0");
+    expected.extend_from_slice(&[1, 0, 0, 0]); // rstrip
+    expected.extend_from_slice(&[1, 0, 0, 0]); // stops
+    expected.extend_from_slice(&[0; 4 * 7]); // pieces that are empty
+    expected.extend_from_slice(&[2, 0, 0, 0, 1, 0, 0, 0, b'o', b'k', 0, 0]);
+    assert_eq!(Vocab::new(parts).unwrap().to_bytes(), expected);
+}
+
+#[test]
+fn each_broken_rule_of_version_2_has_its_error() {
+    let refuse = |mut parts: VocabParts, change: &dyn Fn(&mut VocabParts), expected: VocabError| {
+        change(&mut parts);
+        assert_eq!(Vocab::new(parts).unwrap_err(), expected);
+    };
+    refuse(bpe_parts(), &|p| p.add_bos = true, VocabError::AddBosWithoutBos);
+    refuse(bpe_parts(), &|p| p.add_space_prefix = true, VocabError::SpacePrefixWithoutSentencePiece);
+    refuse(sentencepiece_parts(), &|p| p.ignore_merges = true, VocabError::IgnoreMergesWithoutBpe);
+    refuse(
+        sentencepiece_parts(),
+        &|p| p.pre_tokenizer = PreTokenizer::Llama3,
+        VocabError::PreTokenizerWithoutBpe,
+    );
+    let strip = |list, id| VocabError::Strip { list, id };
+    refuse(extended_parts(), &|p| p.lstrip = vec![7], strip("lstrip", 7)); // a normal token
+    refuse(extended_parts(), &|p| p.rstrip = vec![258, 258], strip("rstrip", 258));
+    refuse(extended_parts(), &|p| p.rstrip = vec![260], strip("rstrip", 260));
+    let chat_with = |change: &dyn Fn(&mut ChatTemplate), expected| {
+        refuse(extended_parts(), &|p| change(p.chat.as_mut().unwrap()), expected);
+    };
+    let role = "a stop of the chat template";
+    chat_with(&|c| c.stops.push(260), VocabError::SpecialOutOfRange { role, id: 260, n_tokens: 260 });
+    chat_with(&|c| *c = ChatTemplate::default(), VocabError::EmptyChat);
+    chat_with(
+        &|c| c.reply = "x".repeat(MAX_CHAT_LEN),
+        VocabError::ChatLength { len: (MAX_CHAT_LEN + 104) as u64 },
+    );
+    let misfit = |id| VocabError::TokenDoesNotFit { id, kind: VocabKind::SentencePiece };
+    refuse(sentencepiece_parts(), &|p| p.tokens[260].0 = vec![0xE4, 0xBD], misfit(260));
+    refuse(sentencepiece_parts(), &|p| p.tokens[9].0 = vec![1, 2], misfit(9));
+    refuse(
+        sentencepiece_parts(),
+        &|p| p.merges[0] = Merge { left: 3 + b' ' as u32, right: 260, result: 261 },
+        VocabError::MergeOfSpecial { rank: 0, id: 3 + b' ' as u32 },
+    );
+    let mut parts = VocabParts { kind: VocabKind::Char, ..VocabParts::default() };
+    parts.tokens.push((b"a".to_vec(), TokenKind::UserDefined));
+    refuse(parts, &|_| (), VocabError::TokenDoesNotFit { id: 0, kind: VocabKind::Char });
+}
+
+#[test]
+fn hostile_bytes_of_version_2_are_refused() {
+    let whole = Vocab::new(extended_parts()).unwrap().to_bytes();
+    let patched = |offset: usize, patch: &[u8]| {
+        let mut bytes = whole.clone();
+        bytes[offset..offset + patch.len()].copy_from_slice(patch);
+        Vocab::from_bytes(&bytes).unwrap_err()
+    };
+    assert_eq!(patched(0, &[3]), VocabError::Version { found: 3 });
+    assert_eq!(patched(0, &[1]), VocabError::Code { field: "pre-tokenizer", found: 3 });
+    assert_eq!(patched(4, &[4]), VocabError::Code { field: "kind", found: 4 });
+    assert_eq!(patched(5, &[6]), VocabError::Code { field: "pre-tokenizer", found: 6 });
+    assert_eq!(patched(6, &[16]), VocabError::Code { field: "flags", found: 16 });
+    let max = u32::MAX;
+    assert_eq!(patched(36, &[0xFF; 4]), VocabError::StripCount { list: "lstrip", found: max, n_tokens: 260 });
+    assert_eq!(patched(40, &[0xFF; 4]), VocabError::StripCount { list: "rstrip", found: max, n_tokens: 260 });
+    assert_eq!(patched(44, &[0xFF; 4]), VocabError::ChatLength { len: max.into() });
+    assert!(matches!(patched(44, &[0, 0, 8, 0]), VocabError::Truncated { .. }));
+    let chat_at = whole.len() - chat().section_len();
+    assert!(matches!(patched(chat_at, &[0xFF; 4]), VocabError::Truncated { .. }), "stops");
+    assert!(
+        matches!(patched(chat_at + 4, &[0xFF; 4]), VocabError::Truncated { .. }),
+        "the length of a piece"
+    );
+    assert_eq!(patched(chat_at + 4 * 9 + 8, &[0xFF]), VocabError::ChatNotUtf8);
+    assert_eq!(patched(whole.len() - 1, &[1]), VocabError::ChatLength { len: chat().section_len() as u64 });
+
+    let mut bytes = Vocab::new(bpe_parts()).unwrap().to_bytes();
+    bytes[0] = 2;
+    bytes.splice(36..36, [0; 12]);
+    assert_eq!(Vocab::from_bytes(&bytes).unwrap_err(), VocabError::NeedlessVersion);
 }
 
 #[test]
@@ -180,7 +364,7 @@ fn a_large_vocabulary_is_checked_quickly() {
 proptest! {
     #[test]
     fn any_change_of_bytes_gives_a_valid_vocabulary_or_an_error(
-        which in 0usize..5, changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)
+        which in 0usize..7, changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)
     ) {
         let mut bytes = samples()[which].to_bytes();
         for (at, value) in changes {

@@ -245,6 +245,7 @@ mod tests {
             scores: None,
             merges,
             special: SpecialIds::default(),
+            ..VocabParts::default()
         })
         .unwrap()
     }

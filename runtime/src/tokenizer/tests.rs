@@ -24,7 +24,15 @@ fn small_bpe() -> Tokenizer {
     tokens.push((b"<|endoftext|>".to_vec(), TokenKind::Control));
     let special = SpecialIds { eos: Some(264), ..SpecialIds::default() };
     let (kind, pre_tokenizer) = (VocabKind::Bpe, PreTokenizer::Gpt2);
-    let vocab = Vocab::new(VocabParts { kind, pre_tokenizer, tokens, scores: None, merges, special });
+    let vocab = Vocab::new(VocabParts {
+        kind,
+        pre_tokenizer,
+        tokens,
+        scores: None,
+        merges,
+        special,
+        ..VocabParts::default()
+    });
     Tokenizer::from_vocab(&vocab.unwrap()).unwrap()
 }
 

@@ -146,6 +146,7 @@ fn vocab(n: usize, index: usize) -> Vocab {
                 scores: (index % 4 != 3).then(|| vec![-1.0; 7]),
                 merges: vec![merge(0, 1, 3), merge(3, 2, 4), merge(0, 0, 5)],
                 special: SpecialIds { bos: None, eos: Some(6), unk: Some(2), pad: Some(6) },
+                ..VocabParts::default()
             })
             .expect("a valid vocabulary")
         }

@@ -193,7 +193,16 @@ mod tests {
         let merges = merges.collect();
         let (kind, pre_tokenizer) = (VocabKind::Bpe, PreTokenizer::Gpt2);
         let special = SpecialIds::default();
-        Vocab::new(VocabParts { kind, pre_tokenizer, tokens, scores: None, merges, special }).unwrap()
+        Vocab::new(VocabParts {
+            kind,
+            pre_tokenizer,
+            tokens,
+            scores: None,
+            merges,
+            special,
+            ..VocabParts::default()
+        })
+        .unwrap()
     }
 
     /// Ids of part of a text, and where the encoding ended.

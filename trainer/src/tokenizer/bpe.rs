@@ -109,6 +109,7 @@ pub(super) fn vocab_of(model: &BPE) -> Result<Vocab> {
         tokens,
         scores: None,
         special: SpecialIds::default(),
+        ..VocabParts::default()
     };
     Vocab::new(parts).map_err(failed)
 }

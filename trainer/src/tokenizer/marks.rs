@@ -46,6 +46,9 @@ pub fn with_marks(vocab: &Vocab) -> Result<Vocab> {
         scores: None,
         merges: vocab.merges().to_vec(),
         special: SpecialIds { bos: Some(begin), eos: Some(end), unk, pad: None },
+        add_space_prefix: vocab.add_space_prefix(),
+        ignore_merges: vocab.ignore_merges(),
+        ..VocabParts::default()
     };
     Vocab::new(parts).map_err(|e| Error::Data(format!("the vocabulary of the pairs: {e}")))
 }

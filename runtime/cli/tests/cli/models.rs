@@ -197,6 +197,14 @@ pub fn bpe() -> Vocab {
     tokens.push((b"<|endoftext|>".to_vec(), TokenKind::Control));
     let special = SpecialIds { eos: Some(eos), ..SpecialIds::default() };
     let (kind, pre_tokenizer) = (VocabKind::Bpe, PreTokenizer::Gpt2);
-    Vocab::new(VocabParts { kind, pre_tokenizer, tokens, scores: None, merges, special })
-        .expect("a valid vocabulary")
+    Vocab::new(VocabParts {
+        kind,
+        pre_tokenizer,
+        tokens,
+        scores: None,
+        merges,
+        special,
+        ..VocabParts::default()
+    })
+    .expect("a valid vocabulary")
 }

@@ -14,7 +14,15 @@ fn model(dir: &Dir) -> PathBuf {
     tokens.extend(["<begin>", "<end>"].map(|mark| (mark.into(), TokenKind::Control)));
     let special = SpecialIds { bos: Some(7), eos: Some(8), ..SpecialIds::default() };
     let (kind, pre_tokenizer) = (VocabKind::Char, PreTokenizer::None);
-    let parts = VocabParts { kind, pre_tokenizer, tokens, scores: None, merges: Vec::new(), special };
+    let parts = VocabParts {
+        kind,
+        pre_tokenizer,
+        tokens,
+        scores: None,
+        merges: Vec::new(),
+        special,
+        ..VocabParts::default()
+    };
     let mut config = models::gpt(9);
     let BlockConfig::Transformer(t) = config.blocks[0].clone() else { panic!("a Transformer") };
     config.encoder = vec![t.clone(); 2];
