@@ -8,9 +8,12 @@
 //! This crate knows neither the runtime nor the trainer: who measures an imported file, and who prints, stands above it.
 
 mod error;
+pub mod gguf;
 mod import;
+mod open;
 #[allow(dead_code, reason = "importers arrive one by one")]
 mod source;
 
 pub use error::{Error, Result};
 pub use import::{Import, Weights};
+pub use open::{Options, open};

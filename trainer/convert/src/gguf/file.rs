@@ -36,6 +36,8 @@ pub(crate) enum Problem {
     Unsupported(String),
     /// A tensor of the directory.
     Tensor(String, String),
+    /// The tokenizer does not fit, or cannot be expressed.
+    Tokenizer(String),
 }
 
 impl From<String> for Problem {
