@@ -8,15 +8,15 @@
 //! This crate knows neither the runtime nor the trainer: who measures an imported file, and who prints, stands above it.
 
 mod error;
+pub mod gguf;
 mod hf;
 mod import;
 mod llama2c;
 mod open;
 mod pickle;
-mod recurrent;
 mod recipe;
+mod recurrent;
 pub mod safetensors;
-#[allow(dead_code, reason = "importers arrive one by one")]
 mod source;
 mod vocabulary;
 

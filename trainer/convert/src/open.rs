@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::import::Import;
 use crate::source::{Source, shown};
-use crate::{hf, llama2c, pickle, recurrent, safetensors};
+use crate::{gguf, hf, llama2c, pickle, recurrent, safetensors};
 
 /// What a person may say about a source beyond its path.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Options {
     pub placeholder_vocab: bool,
 }
 
-/// Opens a model from elsewhere: a Hugging Face folder, a llama2.c checkpoint, or a recurrent checkpoint (its safetensors file or the
+/// Opens a model from elsewhere: a GGUF file, a Hugging Face folder, a llama2.c checkpoint, or a recurrent checkpoint (its safetensors file or the
 /// TOML file beside it). What it is is decided by its bytes.
 ///
 /// # Errors
@@ -29,6 +29,8 @@ pub fn open(path: &Path, options: &Options) -> Result<Import> {
     let bytes = source.bytes();
     if pickle::begins(bytes) {
         Err(Error::Pickle { path: path.to_path_buf() })
+    } else if bytes.starts_with(&gguf::MAGIC) {
+        gguf::open(source)
     } else if safetensors::begins(bytes) {
         open_safetensors(source, options)
     } else if llama2c::begins(bytes) {
@@ -56,6 +58,9 @@ fn open_safetensors(source: Source, options: &Options) -> Result<Import> {
     }
     Err(Error::UnknownSource {
         path: path.to_path_buf(),
-        found: format!("weights with neither a config.json beside them, nor the {} of a recurrent model", shown(&description.display().to_string())),
+        found: format!(
+            "weights with neither a config.json beside them, nor the {} of a recurrent model",
+            shown(&description.display().to_string())
+        ),
     })
 }

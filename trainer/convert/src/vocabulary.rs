@@ -29,7 +29,9 @@ pub(crate) fn read(path: &Path) -> Result<Vocab> {
 fn absent(path: &Path, options: &Options, rows: usize, notes: &mut Vec<String>) -> Result<Vocab> {
     let error = |problem: String| Error::Tokenizer { path: path.to_path_buf(), problem };
     if !options.placeholder_vocab {
-        return Err(error("there is no such file; name the model's tokenizer with --tokenizer FILE".to_string()));
+        return Err(error(
+            "there is no such file; name the model's tokenizer with --tokenizer FILE".to_string(),
+        ));
     }
     notes.push("there is no tokenizer: the tokens have no text, and only ids can be fed".to_string());
     let mut parts = VocabParts { kind: VocabKind::Char, ..VocabParts::default() };
@@ -45,11 +47,16 @@ pub(crate) fn fitted(vocab: Vocab, path: &Path, rows: usize, notes: &mut Vec<Str
         return Ok(vocab);
     }
     if found > rows {
-        return Err(error(format!("{found} tokens, but the embedding has only {rows} rows; it belongs to another model")));
+        return Err(error(format!(
+            "{found} tokens, but the embedding has only {rows} rows; it belongs to another model"
+        )));
     }
     let mut parts = parts(&vocab);
     pad(&mut parts, path, rows)?;
-    notes.push(format!("the tokenizer has {found} tokens and the embedding {rows} rows; {} rows got tokens without text", rows - found));
+    notes.push(format!(
+        "the tokenizer has {found} tokens and the embedding {rows} rows; {} rows got tokens without text",
+        rows - found
+    ));
     Vocab::new(parts).map_err(|e| error(e.to_string()))
 }
 

@@ -44,10 +44,15 @@ fn divisors(scaling: &Keys<'_>, theta: f64, head_dim: usize) -> Result<Vec<f32>>
 /// factor, and between them the share of each goes over linearly (`_compute_llama3_parameters` in transformers).
 fn llama3(scaling: &Keys<'_>, theta: f64, head_dim: usize) -> Result<Vec<f32>> {
     let factor = scaling.require_number("factor")?;
-    let (low, high) = (scaling.require_number("low_freq_factor")?, scaling.require_number("high_freq_factor")?);
+    let (low, high) =
+        (scaling.require_number("low_freq_factor")?, scaling.require_number("high_freq_factor")?);
     let context = scaling.require_number("original_max_position_embeddings")?;
     if high <= low {
-        return Err(scaling.unsupported("high_freq_factor", &high.to_string(), &format!("more than low_freq_factor, {low}")));
+        return Err(scaling.unsupported(
+            "high_freq_factor",
+            &high.to_string(),
+            &format!("more than low_freq_factor, {low}"),
+        ));
     }
     let divisor = |pair: usize| {
         let frequency = theta.powf(-2.0 * pair as f64 / head_dim as f64);

@@ -34,8 +34,9 @@ pub fn import(args: ImportArgs) -> Result<()> {
     let model = Model { config: &import.config, vocab: &import.vocab, receipt: &receipt };
     let mut steps = Steps::new();
     let text = text.as_ref().map(|(name, ids)| (name.as_str(), &ids[..]));
-    let written =
-        round::write(&args.output, model, &mut weights, &rounding, text, &mut |what, at, of| steps.at(what, at, of))?;
+    let written = round::write(&args.output, model, &mut weights, &rounding, text, &mut |what, at, of| {
+        steps.at(what, at, of)
+    })?;
     steps.finish();
     let file = args.output.display();
     println!(
@@ -58,7 +59,11 @@ pub fn measured(path: Option<&Path>, vocab: &Vocab) -> Result<Option<(String, Ve
     let Some(path) = path else { return Ok(None) };
     let ids = read_tokens(path, vocab, MOST_MEASURED)?;
     if ids.len() < 2 {
-        return Err(Error::Data(format!("{}: {} tokens, expected at least 2 to measure", path.display(), ids.len())));
+        return Err(Error::Data(format!(
+            "{}: {} tokens, expected at least 2 to measure",
+            path.display(),
+            ids.len()
+        )));
     }
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     Ok(Some((name, ids)))
@@ -105,9 +110,15 @@ fn verify(path: &Path, weights: &mut round::Weights<'_>) -> Result<()> {
             DType::Q8 => "rounding alone gives up to 0.4 %",
             DType::Q4 => "rounding alone gives up to 8 %; feedback and clipping more",
         };
-        println!("verified {dtype}: at most {:.3} % of a tensor's largest weight off ({expected})", 100.0 * share);
+        println!(
+            "verified {dtype}: at most {:.3} % of a tensor's largest weight off ({expected})",
+            100.0 * share
+        );
     }
-    let file = siskin_format::File::open(path, &siskin_format::OpenOptions { verify_weights: true, ..Default::default() })?;
+    let file = siskin_format::File::open(
+        path,
+        &siskin_format::OpenOptions { verify_weights: true, ..Default::default() },
+    )?;
     println!("verified checksums and padding of {} tensors", file.tensors().len());
     Ok(())
 }
