@@ -11,6 +11,7 @@ mod error;
 mod import;
 #[allow(dead_code, reason = "importers arrive one by one")]
 mod source;
+pub mod tokenizer;
 
 pub use error::{Error, Result};
 pub use import::{Import, Weights};
