@@ -18,6 +18,7 @@ mod recipe;
 mod recurrent;
 pub mod safetensors;
 mod source;
+pub mod tokenizer;
 mod vocabulary;
 
 pub use error::{Error, Result};
