@@ -81,7 +81,8 @@ impl Keys<'_, '_> {
             }
             _ => self.frame.unsigned(&name)?,
         };
-        let fits = |v: u64| usize::try_from(v).map_err(|_| Problem::Malformed(format!("{name} is {v}, too large")));
+        let fits =
+            |v: u64| usize::try_from(v).map_err(|_| Problem::Malformed(format!("{name} is {v}, too large")));
         value.map(fits).transpose()
     }
 
@@ -96,7 +97,8 @@ impl Keys<'_, '_> {
     /// Keys that change what a model computes, and what they must be for siskin to compute the same.
     fn refuse_unknown_arithmetic(&self) -> Result<(), Problem> {
         if let Some(n @ 1..) = self.size("expert_count")? {
-            let problem = format!("{} is {n}: mixtures of experts are not supported", self.name("expert_count"));
+            let problem =
+                format!("{} is {n}: mixtures of experts are not supported", self.name("expert_count"));
             return Err(Problem::Unsupported(problem));
         }
         const NEUTRAL: [(&str, &[f32]); 10] = [
@@ -138,7 +140,9 @@ pub(crate) fn read(frame: &Frame<'_>, rope_freqs: Option<Vec<f32>>) -> Result<(A
     let block = block(&keys, d_model)?;
     let n_layers = keys.required_size("block_count")?;
     if n_layers > MAX_BLOCKS {
-        return Err(format!("{} is {n_layers}, expected at most {MAX_BLOCKS}", keys.name("block_count")).into());
+        return Err(
+            format!("{} is {n_layers}, expected at most {MAX_BLOCKS}", keys.name("block_count")).into()
+        );
     }
     let has = |name: &str| frame.tensors.iter().any(|tensor| tensor.name == name);
     let embedding = frame.tensors.iter().find(|tensor| tensor.name == "token_embd.weight");
@@ -192,7 +196,9 @@ fn block(keys: &Keys<'_, '_>, d_model: usize) -> Result<TransformerConfig, Probl
                 continue; // GPT-2 has no RoPE
             }
             let name = keys.name(key);
-            return Err(Problem::Unsupported(format!("{name} is {found}, expected {head_dim}, the width of a head")));
+            return Err(Problem::Unsupported(format!(
+                "{name} is {found}, expected {head_dim}, the width of a head"
+            )));
         }
     }
     let gpt2 = keys.arch == Arch::Gpt2;
@@ -215,11 +221,7 @@ fn block(keys: &Keys<'_, '_>, d_model: usize) -> Result<TransformerConfig, Probl
 }
 
 /// Linear scaling and `rope_freqs.weight`, multiplied; empty when nothing is divided.
-fn rope_divisors(
-    keys: &Keys<'_, '_>,
-    head_dim: usize,
-    freqs: Option<Vec<f32>>,
-) -> Result<Vec<f32>, Problem> {
+fn rope_divisors(keys: &Keys<'_, '_>, head_dim: usize, freqs: Option<Vec<f32>>) -> Result<Vec<f32>, Problem> {
     let kind = keys.name("rope.scaling.type");
     let factor = match keys.frame.text(&kind)?.unwrap_or("linear") {
         "none" => 1.0,
@@ -234,7 +236,9 @@ fn rope_divisors(
     };
     let factor = if factor == 0.0 { 1.0 } else { factor }; // 0 means none, as in llama.cpp
     if !(factor.is_finite() && factor > 0.0) {
-        return Err(format!("{} is {factor}, expected a positive number", keys.name("rope.scaling.factor")).into());
+        return Err(
+            format!("{} is {factor}, expected a positive number", keys.name("rope.scaling.factor")).into()
+        );
     }
     Ok(match freqs {
         Some(freqs) => freqs.into_iter().map(|divisor| divisor * factor).collect(),

@@ -69,7 +69,6 @@ impl TensorInfo {
 /// Metadata and directory of a file.
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
-    pub(crate) version: u32,
     values: HashMap<&'a str, Value<'a>>,
     pub(crate) tensors: Vec<TensorInfo>,
     /// Bytes behind the last tensor that nothing names.
@@ -80,7 +79,7 @@ impl<'a> Frame<'a> {
     /// Reads and checks everything but the weights.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Frame<'a>, Problem> {
         let mut cursor = Cursor::new(bytes);
-        let version = read_version(&mut cursor)?;
+        check_version(&mut cursor)?;
         let n_tensors = count(&mut cursor, "tensors", MAX_TENSORS)?;
         let n_keys = count(&mut cursor, "metadata keys", MAX_KEYS)?;
         let needed = n_keys * MIN_KEY_BYTES + n_tensors * MIN_TENSOR_BYTES; // at most 2^16 of either
@@ -93,7 +92,7 @@ impl<'a> Frame<'a> {
             .into());
         }
         let values = read_values(&mut cursor, n_keys)?;
-        let mut frame = Frame { version, values, tensors: Vec::new(), trailing: 0 };
+        let mut frame = Frame { values, tensors: Vec::new(), trailing: 0 };
         let alignment = frame.alignment()?;
         let mut seen = HashSet::new();
         for at in 0..n_tensors {
@@ -126,7 +125,8 @@ impl<'a> Frame<'a> {
     fn place(&mut self, directory_end: u64, alignment: u64, file_len: u64) -> Result<(), Problem> {
         let start = directory_end.next_multiple_of(alignment);
         for tensor in &mut self.tensors {
-            let place = start.checked_add(tensor.offset).and_then(|at| Some((at, at.checked_add(tensor.bytes)?)));
+            let place =
+                start.checked_add(tensor.offset).and_then(|at| Some((at, at.checked_add(tensor.bytes)?)));
             match place {
                 Some((at, end)) if end <= file_len => tensor.offset = at,
                 _ => {
@@ -147,10 +147,8 @@ impl<'a> Frame<'a> {
             let expected = end.next_multiple_of(alignment);
             if tensor.offset != expected {
                 let relation = if tensor.offset < expected { "overlaps" } else { "leaves a hole behind" };
-                let problem = format!(
-                    "{relation} {before}: it begins at byte {}, expected {expected}",
-                    tensor.offset
-                );
+                let problem =
+                    format!("{relation} {before}: it begins at byte {}, expected {expected}", tensor.offset);
                 return Err(Problem::Tensor(tensor.name.clone(), problem));
             }
             (end, before) = (tensor.offset + tensor.bytes, &tensor.name);
@@ -217,13 +215,13 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, Problem> {
+fn check_version(cursor: &mut Cursor<'_>) -> Result<(), Problem> {
     let magic: [u8; 4] = cursor.array().map_err(String::from)?;
     if magic != MAGIC {
         return Err(format!("begins with the bytes {magic:02x?}, expected \"GGUF\"").into());
     }
     match cursor.u32().map_err(String::from)? {
-        version @ 2..=3 => Ok(version),
+        2..=3 => Ok(()),
         version if matches!(version.swap_bytes(), 1..=3) => Err(Problem::Unsupported(
             "is a big-endian GGUF file; convert it where it came from: gguf-py's gguf_convert_endian.py makes it little-endian"
                 .to_string(),
@@ -309,7 +307,9 @@ fn read_tensor(cursor: &mut Cursor<'_>, alignment: u64) -> Result<TensorInfo, Pr
         .bytes_for(weights)
         .ok_or_else(|| wrong(format!("has more bytes than can be counted: {dims:?}")))?;
     if !offset.is_multiple_of(alignment) {
-        return Err(wrong(format!("begins at offset {offset}, expected a multiple of the alignment {alignment}")));
+        return Err(wrong(format!(
+            "begins at offset {offset}, expected a multiple of the alignment {alignment}"
+        )));
     }
     Ok(TensorInfo { name, dims, kind, offset, bytes })
 }

@@ -3,7 +3,9 @@
 //! Two kinds: `llama`, SentencePiece's BPE with scores and byte fallback, and `gpt2`, byte-level BPE with merges, whose tokens are written
 //! in GPT-2's alphabet: a character for every byte, printable ones for themselves.
 
-use siskin_format::vocab::{MAX_MERGES, MAX_TOKENS, Merge, PreTokenizer, SpecialIds, TokenKind, Vocab, VocabKind, VocabParts};
+use siskin_format::vocab::{
+    MAX_MERGES, MAX_TOKENS, Merge, PreTokenizer, SpecialIds, TokenKind, Vocab, VocabKind, VocabParts,
+};
 use std::collections::HashMap;
 
 use super::file::{Frame, Problem};
@@ -26,12 +28,12 @@ fn wrong(problem: impl Into<String>) -> Problem {
     Problem::Tokenizer(problem.into())
 }
 
-/// The vocabulary of a model whose embedding has `vocab_size` rows.
-pub(crate) fn read(frame: &Frame<'_>, vocab_size: usize, notes: &mut Vec<String>) -> Result<Vocab> {
+/// The vocabulary of a model whose embedding has `rows` rows, if there is one.
+pub(crate) fn read(frame: &Frame<'_>, rows: Option<usize>, notes: &mut Vec<String>) -> Result<Vocab> {
     let table = Table::read(frame)?;
-    if table.texts.len() != vocab_size {
-        let found = table.texts.len();
-        return Err(wrong(format!("the tokenizer has {found} tokens, but the embedding {vocab_size} rows")));
+    let vocab_size = table.texts.len();
+    if let Some(rows) = rows.filter(|&rows| rows != vocab_size) {
+        return Err(wrong(format!("the tokenizer has {vocab_size} tokens, but the embedding {rows} rows")));
     }
     if frame.bool("tokenizer.ggml.add_eos_token")? == Some(true) {
         notes.push("tokenizer.ggml.add_eos_token was ignored: a text gets no end-of-text token".to_string());
@@ -50,7 +52,9 @@ pub(crate) fn read(frame: &Frame<'_>, vocab_size: usize, notes: &mut Vec<String>
         Some("gpt2") => byte_level(frame, table, special)?,
         Some(other) => {
             let other = show(other.as_bytes());
-            return Err(wrong(format!("tokenizer {other} is not supported; supported are llama (SentencePiece BPE) and gpt2")));
+            return Err(wrong(format!(
+                "tokenizer {other} is not supported; supported are llama (SentencePiece BPE) and gpt2"
+            )));
         }
         None => return Err(wrong("metadata key tokenizer.ggml.model is missing")),
     };
@@ -93,11 +97,14 @@ impl<'a> Table<'a> {
             _ => None,
         };
         let scores = list(frame, "scores", MAX_TOKENS, "floating-point numbers", score)?;
-        let lengths = [("token_type", types.as_ref().map(Vec::len)), ("scores", scores.as_ref().map(Vec::len))];
+        let lengths =
+            [("token_type", types.as_ref().map(Vec::len)), ("scores", scores.as_ref().map(Vec::len))];
         for (key, len) in lengths {
             if let Some(len) = len.filter(|&len| len != texts.len()) {
                 let expected = texts.len();
-                return Err(wrong(format!("tokenizer.ggml.{key} has {len} values, expected {expected}, one a token")));
+                return Err(wrong(format!(
+                    "tokenizer.ggml.{key} has {len} values, expected {expected}, one a token"
+                )));
             }
         }
         Ok(Table { texts, types, scores })
@@ -134,7 +141,8 @@ fn list<'a, T>(
 }
 
 fn sentence_piece(frame: &Frame<'_>, table: Table<'_>, special: SpecialIds) -> Result<VocabParts> {
-    let scores = table.scores.clone().ok_or_else(|| wrong("metadata key tokenizer.ggml.scores is missing"))?;
+    let scores =
+        table.scores.clone().ok_or_else(|| wrong("metadata key tokenizer.ggml.scores is missing"))?;
     if let Some(id) = scores.iter().position(|score| score.is_nan()) {
         return Err(wrong(format!("the score of token {id} is NaN")));
     }
@@ -146,7 +154,10 @@ fn sentence_piece(frame: &Frame<'_>, table: Table<'_>, special: SpecialIds) -> R
         }
         let bytes = match kind {
             TokenKind::Byte => vec![byte_of(text).ok_or_else(|| {
-                wrong(format!("token {id} is a byte, but its text is \"{}\", expected <0x00> to <0xFF>", show(text)))
+                wrong(format!(
+                    "token {id} is a byte, but its text is \"{}\", expected <0x00> to <0xFF>",
+                    show(text)
+                ))
             })?],
             TokenKind::Normal | TokenKind::UserDefined => std::str::from_utf8(text)
                 .map_err(|_| wrong(format!("token {id} is not UTF-8: \"{}\"", show(text))))?
@@ -203,7 +214,9 @@ fn byte_level(frame: &Frame<'_>, table: Table<'_>, special: SpecialIds) -> Resul
                 let shown = show(text);
                 wrong(format!("token {id}, \"{shown}\", is not written in the alphabet of byte-level BPE"))
             })?,
-            TokenKind::Byte => return Err(wrong(format!("token {id} is a byte, which a gpt2 tokenizer does not have"))),
+            TokenKind::Byte => {
+                return Err(wrong(format!("token {id} is a byte, which a gpt2 tokenizer does not have")));
+            }
             _ => text.to_vec(),
         };
         if kind == TokenKind::Normal {
@@ -255,21 +268,31 @@ fn read_merges(frame: &Frame<'_>, ids: &HashMap<&[u8], u32>) -> Result<Vec<Merge
 /// The pre-tokenizer that `tokenizer.ggml.pre` names, and whether it is Llama 3's, which implies more.
 fn pre_tokenizer(frame: &Frame<'_>) -> Result<(PreTokenizer, bool)> {
     let Some(name) = frame.text("tokenizer.ggml.pre")? else {
-        return Err(wrong("metadata key tokenizer.ggml.pre is missing: how words are cut is unknown; convert the original model again"));
+        return Err(wrong(
+            "metadata key tokenizer.ggml.pre is missing: how words are cut is unknown; convert the original model again",
+        ));
     };
     // Names that llama.cpp registers for the same patterns.
-    let pre = match name {
-        "gpt-2" | "phi-2" | "jina-es" | "jina-de" | "jina-v2-es" | "jina-v2-de" | "gigachat" | "a.x-4.0" | "mellum"
-        | "modern-bert" | "roberta-bpe" | "jina-v1-en" | "jina-v2-code" | "mpt" | "olmo" | "jais" | "trillion"
-        | "granite-docling" => Some(PreTokenizer::Gpt2),
-        "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0" | "lfm2" => Some(PreTokenizer::Llama3),
-        "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" | "stablelm2" | "hunyuan" | "solar-open" => Some(PreTokenizer::Qwen2),
-        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => Some(PreTokenizer::SmolLm),
-        name => PreTokenizer::from_name(name).filter(|pre| *pre != PreTokenizer::None),
-    };
+    let pre =
+        match name {
+            "gpt-2" | "phi-2" | "jina-es" | "jina-de" | "jina-v2-es" | "jina-v2-de" | "gigachat"
+            | "a.x-4.0" | "mellum" | "modern-bert" | "mpt" | "olmo" | "jais" | "trillion"
+            | "granite-docling" => Some(PreTokenizer::Gpt2),
+            "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0"
+            | "lfm2" => Some(PreTokenizer::Llama3),
+            "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" | "stablelm2" | "hunyuan"
+            | "solar-open" => Some(PreTokenizer::Qwen2),
+            "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => {
+                Some(PreTokenizer::SmolLm)
+            }
+            name => PreTokenizer::from_name(name).filter(|pre| *pre != PreTokenizer::None),
+        };
     let pre = pre.ok_or_else(|| {
         let known = PreTokenizer::ALL[1..].iter().map(|pre| pre.name()).collect::<Vec<_>>().join(", ");
-        wrong(format!("pre-tokenizer {} is not known; known are {known} and llama.cpp's other names of them", show(name.as_bytes())))
+        wrong(format!(
+            "pre-tokenizer {} is not known; known are {known} and llama.cpp's other names of them",
+            show(name.as_bytes())
+        ))
     })?;
     Ok((pre, pre == PreTokenizer::Llama3))
 }
@@ -326,9 +349,16 @@ mod tests {
     #[test]
     fn the_alphabet_is_read_back() {
         let alphabet = alphabet();
-        assert_eq!((alphabet[b'a' as usize], alphabet[b' ' as usize], alphabet[b'\n' as usize]), ('a', 'Ġ', 'Ċ'));
+        assert_eq!(
+            (alphabet[b'a' as usize], alphabet[b' ' as usize], alphabet[b'\n' as usize]),
+            ('a', 'Ġ', 'Ċ')
+        );
         for byte in 0..=255u8 {
-            assert_eq!(from_alphabet(alphabet[byte as usize].to_string().as_bytes()), Some(vec![byte]), "{byte}");
+            assert_eq!(
+                from_alphabet(alphabet[byte as usize].to_string().as_bytes()),
+                Some(vec![byte]),
+                "{byte}"
+            );
         }
         assert_eq!(from_alphabet("two words".as_bytes()), None);
     }

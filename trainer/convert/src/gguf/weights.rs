@@ -24,8 +24,14 @@ pub(crate) struct Located {
 }
 
 /// Finds all tensors of the schema and checks their shapes; nothing may be missing or left over.
-pub(crate) fn plan(frame: &Frame<'_>, arch: Arch, config: &ModelConfig) -> std::result::Result<Plan, Problem> {
-    let BlockConfig::Transformer(block) = &config.blocks[0] else { unreachable!("an importer of Transformers") };
+pub(crate) fn plan(
+    frame: &Frame<'_>,
+    arch: Arch,
+    config: &ModelConfig,
+) -> std::result::Result<Plan, Problem> {
+    let BlockConfig::Transformer(block) = &config.blocks[0] else {
+        unreachable!("an importer of Transformers")
+    };
     let tensors: HashMap<&str, &TensorInfo> = frame.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let fused = tensors.contains_key("blk.0.attn_qkv.weight");
     let (mut plan, mut used) = (Plan::new(), HashSet::from(["rope_freqs.weight"]));
@@ -50,7 +56,11 @@ pub(crate) fn plan(frame: &Frame<'_>, arch: Arch, config: &ModelConfig) -> std::
 }
 
 fn expected_shape(spec: &TensorSpec, place: &Place) -> String {
-    if spec.is_vector() { format!("[{}]", place.of_rows) } else { format!("[{}, {}]", place.of_rows, spec.cols) }
+    if spec.is_vector() {
+        format!("[{}]", place.of_rows)
+    } else {
+        format!("[{}, {}]", place.of_rows, spec.cols)
+    }
 }
 
 fn check_shape(tensor: &TensorInfo, spec: &TensorSpec, place: &Place) -> std::result::Result<(), Problem> {
@@ -81,7 +91,9 @@ impl Weights for GgufWeights {
         // A vector is one row of blocks, of which fused biases take a part; such vectors are plain numbers.
         let row_len = if spec.is_vector() { 1 } else { spec.cols };
         if spec.is_vector() && tensor.kind.weights() > 1 {
-            return Err(source.tensor(&tensor.name, format!("is of type {}, expected F32", tensor.kind.name())));
+            return Err(
+                source.tensor(&tensor.name, format!("is of type {}, expected F32", tensor.kind.name()))
+            );
         }
         let row_bytes = tensor.kind.bytes_for(row_len as u64).expect("checked when the file was opened");
         let at = tensor.offset + *first_row as u64 * row_bytes;

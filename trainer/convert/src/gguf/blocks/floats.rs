@@ -22,7 +22,10 @@ pub(super) fn f16(bytes: &[u8], out: &mut [f32]) {
 /// BF16 is the upper half of an f32.
 pub(super) fn bf16(bytes: &[u8], out: &mut [f32]) {
     let (words, _) = bytes.as_chunks::<2>();
-    words.iter().zip(out).for_each(|(word, o)| *o = f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16));
+    words
+        .iter()
+        .zip(out)
+        .for_each(|(word, o)| *o = f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16));
 }
 
 /// A half as f32, by arithmetic alone: without asking the processor what it can do, which would cost more than the rest of a block.

@@ -9,9 +9,9 @@ mod bits4_5_8;
 mod codebook;
 mod floats;
 mod k;
+mod ternary;
 #[cfg(test)]
 mod tests;
-mod ternary;
 
 /// How the weights of a tensor are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +120,17 @@ impl BlockType {
     /// # Panics
     /// When `bytes` and `out` are not the same number of whole blocks.
     pub(crate) fn decode(self, bytes: &[u8], out: &mut [f32]) {
-        assert_eq!(bytes.len() as u64 / self.bytes(), out.len() as u64 / self.weights(), "blocks of {}", self.name());
-        assert_eq!((bytes.len() as u64 % self.bytes(), out.len() as u64 % self.weights()), (0, 0), "whole blocks");
+        assert_eq!(
+            bytes.len() as u64 / self.bytes(),
+            out.len() as u64 / self.weights(),
+            "blocks of {}",
+            self.name()
+        );
+        assert_eq!(
+            (bytes.len() as u64 % self.bytes(), out.len() as u64 % self.weights()),
+            (0, 0),
+            "whole blocks"
+        );
         match self {
             BlockType::F32 => floats::f32(bytes, out),
             BlockType::F16 => floats::f16(bytes, out),
