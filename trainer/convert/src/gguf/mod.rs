@@ -8,6 +8,8 @@ mod cursor;
 mod export;
 mod file;
 mod names;
+#[cfg(test)]
+mod tests;
 mod tokenizer;
 mod value;
 mod weights;
@@ -25,7 +27,8 @@ pub(crate) use file::MAGIC;
 
 /// Opens a file that begins with [`MAGIC`].
 pub(crate) fn open(source: Source) -> Result<Import> {
-    let (config, vocab, notes, plan) = read(&source).map_err(|problem| to_error(&source, problem))?;
+    let read = read(source.bytes()).map_err(|problem| to_error(&source, problem))?;
+    let (config, vocab, notes, plan) = read;
     let origin = source.origin();
     let weights = Box::new(weights::GgufWeights { source, plan });
     Ok(Import { config, vocab, origin, notes, weights })
@@ -33,13 +36,13 @@ pub(crate) fn open(source: Source) -> Result<Import> {
 
 type Read = (ModelConfig, Vocab, Vec<String>, weights::Plan);
 
-fn read(source: &Source) -> std::result::Result<Read, Problem> {
-    let frame = Frame::read(source.bytes())?;
+fn read(bytes: &[u8]) -> std::result::Result<Read, Problem> {
+    let frame = Frame::read(bytes)?;
     let mut notes = Vec::new();
     if frame.trailing > 0 {
         notes.push(format!("{} bytes behind the last tensor were ignored", frame.trailing));
     }
-    let rope_freqs = arch::rope_freqs(&frame, source.bytes())?;
+    let rope_freqs = arch::rope_freqs(&frame, bytes)?;
     let (arch, config) = arch::read(&frame, rope_freqs)?;
     let plan = weights::plan(&frame, arch, &config)?;
     let vocab = tokenizer::read(&frame, Some(config.vocab_size), &mut notes)?;

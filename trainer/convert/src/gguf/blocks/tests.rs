@@ -37,7 +37,8 @@ fn every_type_decodes_to_the_reference_bits() {
         let mut decoded = vec![0.0; expected.len()];
         kind.decode(blocks, &mut decoded);
         let differing = decoded.iter().zip(expected).position(|(d, e)| d.to_bits() != e.to_bits());
-        let at = |at: usize| format!("{}: weight {at} is {}, expected {}", kind.name(), decoded[at], expected[at]);
+        let at =
+            |at: usize| format!("{}: weight {at} is {}, expected {}", kind.name(), decoded[at], expected[at]);
         assert_eq!(differing, None, "{}", differing.map(at).unwrap_or_default());
     }
 }

@@ -21,9 +21,6 @@ use super::names::{place, row_among_neighbours};
 use crate::error::{Error, Result};
 use crate::import::Weights;
 use encode::{encode, matrix_type};
-#[cfg(test)]
-pub(super) use frame::FrameWriter;
-#[cfg(not(test))]
 use frame::FrameWriter;
 
 /// Writes a model to `path` as GGUF version 3, whole or not at all.
