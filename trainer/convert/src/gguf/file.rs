@@ -69,7 +69,6 @@ impl TensorInfo {
 /// Metadata and directory of a file.
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
-    pub(crate) version: u32,
     values: HashMap<&'a str, Value<'a>>,
     pub(crate) tensors: Vec<TensorInfo>,
     /// Bytes behind the last tensor that nothing names.
@@ -80,7 +79,7 @@ impl<'a> Frame<'a> {
     /// Reads and checks everything but the weights.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Frame<'a>, Problem> {
         let mut cursor = Cursor::new(bytes);
-        let version = read_version(&mut cursor)?;
+        check_version(&mut cursor)?;
         let n_tensors = count(&mut cursor, "tensors", MAX_TENSORS)?;
         let n_keys = count(&mut cursor, "metadata keys", MAX_KEYS)?;
         let needed = n_keys * MIN_KEY_BYTES + n_tensors * MIN_TENSOR_BYTES; // at most 2^16 of either
@@ -93,7 +92,7 @@ impl<'a> Frame<'a> {
             .into());
         }
         let values = read_values(&mut cursor, n_keys)?;
-        let mut frame = Frame { version, values, tensors: Vec::new(), trailing: 0 };
+        let mut frame = Frame { values, tensors: Vec::new(), trailing: 0 };
         let alignment = frame.alignment()?;
         let mut seen = HashSet::new();
         for at in 0..n_tensors {
@@ -216,13 +215,13 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, Problem> {
+fn check_version(cursor: &mut Cursor<'_>) -> Result<(), Problem> {
     let magic: [u8; 4] = cursor.array().map_err(String::from)?;
     if magic != MAGIC {
         return Err(format!("begins with the bytes {magic:02x?}, expected \"GGUF\"").into());
     }
     match cursor.u32().map_err(String::from)? {
-        version @ 2..=3 => Ok(version),
+        2..=3 => Ok(()),
         version if matches!(version.swap_bytes(), 1..=3) => Err(Problem::Unsupported(
             "is a big-endian GGUF file; convert it where it came from: gguf-py's gguf_convert_endian.py makes it little-endian"
                 .to_string(),

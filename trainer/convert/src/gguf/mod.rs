@@ -5,40 +5,58 @@
 mod arch;
 mod blocks;
 mod cursor;
+mod export;
 mod file;
 mod names;
+#[cfg(test)]
+mod tests;
 mod tokenizer;
 mod value;
 mod weights;
+
+use siskin_format::{ModelConfig, Vocab};
+use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::import::Import;
 use crate::source::Source;
 use file::{Frame, Problem};
 
+pub use export::write;
 pub(crate) use file::MAGIC;
 
 /// Opens a file that begins with [`MAGIC`].
 pub(crate) fn open(source: Source) -> Result<Import> {
-    let (config, vocab, notes, plan) = read(&source).map_err(|problem| to_error(&source, problem))?;
+    let read = read(source.bytes()).map_err(|problem| to_error(&source, problem))?;
+    let (config, vocab, notes, plan) = read;
     let origin = source.origin();
     let weights = Box::new(weights::GgufWeights { source, plan });
     Ok(Import { config, vocab, origin, notes, weights })
 }
 
-type Read = (siskin_format::ModelConfig, siskin_format::Vocab, Vec<String>, weights::Plan);
+type Read = (ModelConfig, Vocab, Vec<String>, weights::Plan);
 
-fn read(source: &Source) -> std::result::Result<Read, Problem> {
-    let frame = Frame::read(source.bytes())?;
+fn read(bytes: &[u8]) -> std::result::Result<Read, Problem> {
+    let frame = Frame::read(bytes)?;
     let mut notes = Vec::new();
     if frame.trailing > 0 {
         notes.push(format!("{} bytes behind the last tensor were ignored", frame.trailing));
     }
-    let rope_freqs = arch::rope_freqs(&frame, source.bytes())?;
+    let rope_freqs = arch::rope_freqs(&frame, bytes)?;
     let (arch, config) = arch::read(&frame, rope_freqs)?;
     let plan = weights::plan(&frame, arch, &config)?;
-    let vocab = tokenizer::read(&frame, config.vocab_size, &mut notes)?;
+    let vocab = tokenizer::read(&frame, Some(config.vocab_size), &mut notes)?;
     Ok((config, vocab, notes, plan))
+}
+
+/// Reads only the vocabulary of a GGUF file, which need not have weights nor an architecture that is supported.
+///
+/// # Errors
+/// What [`crate::open`] says of the file or its tokenizer.
+pub fn read_vocab(path: &Path) -> Result<Vocab> {
+    let source = Source::open(path)?;
+    let vocab = Frame::read(source.bytes()).and_then(|frame| tokenizer::read(&frame, None, &mut Vec::new()));
+    vocab.map_err(|problem| to_error(&source, problem))
 }
 
 fn to_error(source: &Source, problem: Problem) -> Error {

@@ -28,12 +28,12 @@ fn wrong(problem: impl Into<String>) -> Problem {
     Problem::Tokenizer(problem.into())
 }
 
-/// The vocabulary of a model whose embedding has `vocab_size` rows.
-pub(crate) fn read(frame: &Frame<'_>, vocab_size: usize, notes: &mut Vec<String>) -> Result<Vocab> {
+/// The vocabulary of a model whose embedding has `rows` rows, if there is one.
+pub(crate) fn read(frame: &Frame<'_>, rows: Option<usize>, notes: &mut Vec<String>) -> Result<Vocab> {
     let table = Table::read(frame)?;
-    if table.texts.len() != vocab_size {
-        let found = table.texts.len();
-        return Err(wrong(format!("the tokenizer has {found} tokens, but the embedding {vocab_size} rows")));
+    let vocab_size = table.texts.len();
+    if let Some(rows) = rows.filter(|&rows| rows != vocab_size) {
+        return Err(wrong(format!("the tokenizer has {vocab_size} tokens, but the embedding {rows} rows")));
     }
     if frame.bool("tokenizer.ggml.add_eos_token")? == Some(true) {
         notes.push("tokenizer.ggml.add_eos_token was ignored: a text gets no end-of-text token".to_string());
@@ -273,20 +273,20 @@ fn pre_tokenizer(frame: &Frame<'_>) -> Result<(PreTokenizer, bool)> {
         ));
     };
     // Names that llama.cpp registers for the same patterns.
-    let pre = match name {
-        "gpt-2" | "phi-2" | "jina-es" | "jina-de" | "jina-v2-es" | "jina-v2-de" | "gigachat" | "a.x-4.0"
-        | "mellum" | "modern-bert" | "roberta-bpe" | "jina-v1-en" | "jina-v2-code" | "mpt" | "olmo"
-        | "jais" | "trillion" | "granite-docling" => Some(PreTokenizer::Gpt2),
-        "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0" | "lfm2" => {
-            Some(PreTokenizer::Llama3)
-        }
-        "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" | "stablelm2" | "hunyuan"
-        | "solar-open" => Some(PreTokenizer::Qwen2),
-        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => {
-            Some(PreTokenizer::SmolLm)
-        }
-        name => PreTokenizer::from_name(name).filter(|pre| *pre != PreTokenizer::None),
-    };
+    let pre =
+        match name {
+            "gpt-2" | "phi-2" | "jina-es" | "jina-de" | "jina-v2-es" | "jina-v2-de" | "gigachat"
+            | "a.x-4.0" | "mellum" | "modern-bert" | "mpt" | "olmo" | "jais" | "trillion"
+            | "granite-docling" => Some(PreTokenizer::Gpt2),
+            "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0"
+            | "lfm2" => Some(PreTokenizer::Llama3),
+            "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" | "stablelm2" | "hunyuan"
+            | "solar-open" => Some(PreTokenizer::Qwen2),
+            "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => {
+                Some(PreTokenizer::SmolLm)
+            }
+            name => PreTokenizer::from_name(name).filter(|pre| *pre != PreTokenizer::None),
+        };
     let pre = pre.ok_or_else(|| {
         let known = PreTokenizer::ALL[1..].iter().map(|pre| pre.name()).collect::<Vec<_>>().join(", ");
         wrong(format!(

@@ -1,0 +1,99 @@
+//! Models that are exported and imported again, and files that are broken in every way we could think of.
+
+mod hostile;
+mod round_trip;
+
+use siskin_format::config::{BlockConfig, Ffn, ModelConfig, Norm, Position, TransformerConfig};
+use siskin_format::vocab::{Merge, PreTokenizer, SpecialIds, TokenKind, Vocab, VocabKind, VocabParts};
+use siskin_format::{DType, TensorSpec};
+use std::path::PathBuf;
+
+use crate::import::Weights;
+
+/// A small model in Llama's form.
+fn llama() -> ModelConfig {
+    let block = TransformerConfig {
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 8,
+        d_ff: 64,
+        ffn: Ffn::GatedSilu,
+        norm: Norm::Rms,
+        residual: true,
+        qkv_bias: false,
+        out_bias: false,
+        ffn_bias: false,
+        qk_norm: false,
+        token_shift: false,
+        cross_attention: false,
+        window: 0,
+    };
+    ModelConfig {
+        vocab_size: 258,
+        d_model: 32,
+        context: 64,
+        position: Position::Rope { theta: 1000.0 },
+        blocks: vec![BlockConfig::Transformer(block); 2],
+        encoder: Vec::new(),
+        final_norm: Norm::Rms,
+        norm_eps: 1e-5,
+        norm_weight: true,
+        norm_bias: false,
+        tied_head: true,
+        head_bias: false,
+        logit_softcap: 0.0,
+        rope_divisors: Vec::new(),
+    }
+}
+
+/// A small model in GPT-2's form.
+fn gpt2() -> ModelConfig {
+    let with = |block: &mut TransformerConfig| {
+        (block.ffn, block.norm, block.n_kv_heads) = (Ffn::Gelu, Norm::Layer, 4);
+        (block.qkv_bias, block.out_bias, block.ffn_bias) = (true, true, true);
+    };
+    let config = changed(llama(), with);
+    ModelConfig { position: Position::Learned, final_norm: Norm::Layer, norm_bias: true, ..config }
+}
+
+/// The config with all its blocks changed.
+fn changed(mut config: ModelConfig, change: impl Fn(&mut TransformerConfig)) -> ModelConfig {
+    for block in &mut config.blocks {
+        let BlockConfig::Transformer(block) = block else { unreachable!("made above") };
+        change(block);
+    }
+    config
+}
+
+/// All bytes, one merge, an end token.
+fn bpe() -> Vocab {
+    let mut tokens: Vec<_> = (0..=255).map(|byte| (vec![byte], TokenKind::Normal)).collect();
+    tokens.push((b" t".to_vec(), TokenKind::Normal));
+    tokens.push((b"<|end|>".to_vec(), TokenKind::Control));
+    let merges = vec![Merge { left: 32, right: 116, result: 256 }];
+    let special = SpecialIds { bos: Some(257), eos: Some(257), ..SpecialIds::default() };
+    let (kind, pre_tokenizer) = (VocabKind::Bpe, PreTokenizer::Gpt2);
+    Vocab::new(VocabParts { kind, pre_tokenizer, tokens, merges, special, ..VocabParts::default() }).unwrap()
+}
+
+/// Weights that tell tensor, row and column apart and are exact in any type that is a power of two times small codes.
+struct Numbered;
+
+impl Weights for Numbered {
+    fn read(&mut self, spec: &TensorSpec) -> crate::Result<Vec<f32>> {
+        let seed = spec.name.bytes().fold(7u32, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let weight = |i: usize| {
+            let hash = (i as u32 ^ seed).wrapping_mul(0x9E37_79B1) >> 16;
+            (f32::from((hash % 15) as i8) - 7.0) / 64.0
+        };
+        Ok((0..spec.len()).map(weight).collect())
+    }
+}
+
+/// A model as a file in a folder that goes with it.
+fn exported(config: &ModelConfig, vocab: &Vocab, dtype: DType) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    super::write(&path, config, vocab, &mut Numbered, dtype).unwrap();
+    (folder, path)
+}
