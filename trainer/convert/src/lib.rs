@@ -18,6 +18,8 @@ mod recipe;
 pub mod safetensors;
 #[allow(dead_code, reason = "importers arrive one by one")]
 mod source;
+#[cfg(test)]
+mod testing;
 mod vocabulary;
 
 pub use error::{Error, Result};

@@ -78,23 +78,26 @@ fn llama3(scaling: &Keys<'_>, theta: f64, head_dim: usize) -> Result<Vec<f32>> {
     Err(scaling.unsupported("high_freq_factor", &keys.high.to_string(), &expected))
 }
 
-/// `rope_scaling` of divisors: none, linear, or Llama 3's with the values that Llama 3.1 and 3.2 have and any factor.
+/// `rope_scaling` of divisors: none, linear, or Llama 3's with the bounds of Llama 3.1 and 3.2, any factor, and any power of two for the
+/// original context.
 pub(super) fn scaling_of(divisors: &[f32], theta: f32, head_dim: usize) -> std::result::Result<Value, String> {
     let Some(&last) = divisors.last() else { return Ok(Value::Null) };
     if divisors.iter().all(|&divisor| divisor == last) {
         return Ok(json!({ "rope_type": "linear", "type": "linear", "factor": exact(last) }));
     }
-    let keys = Llama3 { factor: exact(last), low: 1.0, high: 4.0, context: 8192.0 };
-    if keys.divisors(exact(theta), head_dim) == divisors {
-        return Ok(json!({
-            "rope_type": "llama3",
-            "factor": keys.factor,
-            "low_freq_factor": keys.low,
-            "high_freq_factor": keys.high,
-            "original_max_position_embeddings": 8192,
-        }));
+    for context in (5..=20).map(|power| 1u32 << power) {
+        let keys = Llama3 { factor: exact(last), low: 1.0, high: 4.0, context: f64::from(context) };
+        if keys.divisors(exact(theta), head_dim) == divisors {
+            return Ok(json!({
+                "rope_type": "llama3",
+                "factor": keys.factor,
+                "low_freq_factor": keys.low,
+                "high_freq_factor": keys.high,
+                "original_max_position_embeddings": context,
+            }));
+        }
     }
-    Err("rope_divisors: rope_scaling can express equal ones and those of Llama 3.1, but not these".to_string())
+    Err("rope_divisors: rope_scaling can express equal ones and those of Llama 3, but not these".to_string())
 }
 
 /// The shortest decimal that is read as this f32: 1e-5 and not 0.000009999999747378752.
