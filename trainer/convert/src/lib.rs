@@ -18,7 +18,12 @@ mod recipe;
 mod recurrent;
 pub mod safetensors;
 mod source;
+<<<<<<< HEAD
 pub mod tokenizer;
+=======
+#[cfg(test)]
+mod testing;
+>>>>>>> h-h
 mod vocabulary;
 
 pub use error::{Error, Result};

@@ -4,11 +4,16 @@
 //! that nobody reads is a part of the model that nobody computes.
 
 mod config;
+mod export;
 mod keys;
 mod names;
 mod rope;
 #[cfg(test)]
 mod tests;
+mod tokenizer_json;
+
+pub(crate) use export::plan;
+pub(crate) use tokenizer_json::texts as tokenizer_texts;
 
 use siskin_format::ModelConfig;
 use std::path::Path;
@@ -19,13 +24,16 @@ use crate::open::Options;
 use crate::recipe::Cooked;
 use crate::safetensors::Shards;
 use crate::source::{Source, shown};
-use crate::vocabulary;
+use crate::{recurrent, vocabulary};
 use config::{Architecture, Description};
 
 /// Opens a folder.
 pub(crate) fn open(folder: &Path, options: &Options) -> Result<Import> {
     let path = folder.join("config.json");
     if !path.is_file() {
+        if folder.join("model.toml").is_file() {
+            return recurrent::open(&folder.join("model.safetensors"), options);
+        }
         let found = "a folder without config.json".to_string();
         return Err(Error::UnknownSource { path: folder.to_path_buf(), found });
     }

@@ -1,5 +1,6 @@
 //! `rope_scaling` as divisors of RoPE's frequencies.
 
+use serde_json::{Value, json};
 use std::f64::consts::TAU;
 
 use super::keys::Keys;
@@ -40,25 +41,66 @@ fn divisors(scaling: &Keys<'_>, theta: f64, head_dim: usize) -> Result<Vec<f32>>
     }
 }
 
-/// Llama 3.1's scaling: wavelengths that fit often into the original context stay, those that do not fit into it are divided by the
-/// factor, and between them the share of each goes over linearly (`_compute_llama3_parameters` in transformers).
-fn llama3(scaling: &Keys<'_>, theta: f64, head_dim: usize) -> Result<Vec<f32>> {
-    let factor = scaling.require_number("factor")?;
-    let (low, high) =
-        (scaling.require_number("low_freq_factor")?, scaling.require_number("high_freq_factor")?);
-    let context = scaling.require_number("original_max_position_embeddings")?;
-    if high <= low {
-        return Err(scaling.unsupported(
-            "high_freq_factor",
-            &high.to_string(),
-            &format!("more than low_freq_factor, {low}"),
-        ));
+/// The keys of Llama 3's scaling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Llama3 {
+    factor: f64,
+    low: f64,
+    high: f64,
+    context: f64,
+}
+
+impl Llama3 {
+    /// Llama 3.1's scaling: wavelengths that fit often into the original context stay, those that do not fit into it are divided by the
+    /// factor, and between them the share of each goes over linearly (`_compute_llama3_parameters` in transformers).
+    fn divisors(self, theta: f64, head_dim: usize) -> Vec<f32> {
+        let divisor = |pair: usize| {
+            let frequency = theta.powf(-2.0 * pair as f64 / head_dim as f64);
+            let turns = self.context * frequency / TAU; // how often the wavelength fits into the original context
+            let kept = ((turns - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+            (1.0 / ((1.0 - kept) / self.factor + kept)) as f32
+        };
+        (0..head_dim / 2).map(divisor).collect()
     }
-    let divisor = |pair: usize| {
-        let frequency = theta.powf(-2.0 * pair as f64 / head_dim as f64);
-        let turns = context * frequency / TAU; // how often the wavelength fits into the original context
-        let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-        (1.0 / ((1.0 - kept) / factor + kept)) as f32
+}
+
+fn llama3(scaling: &Keys<'_>, theta: f64, head_dim: usize) -> Result<Vec<f32>> {
+    let keys = Llama3 {
+        factor: scaling.require_number("factor")?,
+        low: scaling.require_number("low_freq_factor")?,
+        high: scaling.require_number("high_freq_factor")?,
+        context: scaling.require_number("original_max_position_embeddings")?,
     };
-    Ok((0..head_dim / 2).map(divisor).collect())
+    if keys.high > keys.low {
+        return Ok(keys.divisors(theta, head_dim));
+    }
+    let expected = format!("more than low_freq_factor, {}", keys.low);
+    Err(scaling.unsupported("high_freq_factor", &keys.high.to_string(), &expected))
+}
+
+/// `rope_scaling` of divisors: none, linear, or Llama 3's with the bounds of Llama 3.1 and 3.2, any factor, and any power of two for the
+/// original context.
+pub(super) fn scaling_of(divisors: &[f32], theta: f32, head_dim: usize) -> std::result::Result<Value, String> {
+    let Some(&last) = divisors.last() else { return Ok(Value::Null) };
+    if divisors.iter().all(|&divisor| divisor == last) {
+        return Ok(json!({ "rope_type": "linear", "type": "linear", "factor": exact(last) }));
+    }
+    for context in (5..=20).map(|power| 1u32 << power) {
+        let keys = Llama3 { factor: exact(last), low: 1.0, high: 4.0, context: f64::from(context) };
+        if keys.divisors(exact(theta), head_dim) == divisors {
+            return Ok(json!({
+                "rope_type": "llama3",
+                "factor": keys.factor,
+                "low_freq_factor": keys.low,
+                "high_freq_factor": keys.high,
+                "original_max_position_embeddings": context,
+            }));
+        }
+    }
+    Err("rope_divisors: rope_scaling can express equal ones and those of Llama 3, but not these".to_string())
+}
+
+/// The shortest decimal that is read as this f32: 1e-5 and not 0.000009999999747378752.
+pub(super) fn exact(value: f32) -> f64 {
+    value.to_string().parse().expect("a number's own text")
 }

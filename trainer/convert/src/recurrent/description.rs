@@ -34,6 +34,8 @@ pub(super) struct Description {
     pub(super) eos: Option<String>,
     /// Stands for other characters: a token's name.
     pub(super) unk: Option<String>,
+    /// Fills a batch: a token's name.
+    pub(super) pad: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -112,7 +114,7 @@ impl Description {
             at.map(|at| Some(at as u32)).ok_or_else(none)
         };
         let (bos, eos, unk) = (id("bos", &self.bos)?, id("eos", &self.eos)?, id("unk", &self.unk)?);
-        let special = SpecialIds { bos, eos, unk, pad: None };
+        let special = SpecialIds { bos, eos, unk, pad: id("pad", &self.pad)? };
         let kind = if is_bytes { VocabKind::Byte } else { VocabKind::Char };
         let parts = VocabParts { kind, tokens: parts.collect(), special, ..VocabParts::default() };
         Vocab::new(parts).map(Some).map_err(|e| error(source, e.to_string()))

@@ -10,15 +10,18 @@
 //! activation = "tanh"            # rnn only: tanh, relu or leaky-relu
 //! context = 256                  # window of truncated backpropagation, for training on
 //! tokens = ["<bos>", "a", "b"]   # by id: code points and names of marks, or numbers of bytes; left out: tokenizer.json
-//! bos = "<bos>"                  # roles, by token; also eos and unk
+//! bos = "<bos>"                  # roles, by token; also eos, unk and pad
 //! ```
 //!
 //! The names are those of `torch.nn`: `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, and so on with `l1`, …. PyTorch adds two biases;
 //! those of an LSTM and an RNN are summed here, a GRU keeps both, because its reset gate multiplies one of them.
 
 mod description;
+mod export;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use export::plan;
 
 use siskin_format::config::{
     BlockConfig, MAX_BLOCKS, ModelConfig, Norm, Position, RecurrentConfig, RnnConfig,

@@ -20,6 +20,9 @@ use crate::source::{Source, shown, shown_error};
 /// Longest header, bytes.
 pub(crate) const MAX_HEADER: u64 = 100_000_000;
 
+/// Most tensors of one file; the largest model that siskin can describe has fewer.
+pub(crate) const MAX_TENSORS: usize = 100_000;
+
 /// Where a tensor lies in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -226,6 +229,8 @@ impl<'de> Deserialize<'de> for Names {
                         map.next_value::<Option<HashMap<String, de::IgnoredAny>>>()?;
                     } else if names.contains_key(&name) {
                         return Err(de::Error::custom(format_args!("tensor {} occurs twice", shown(&name))));
+                    } else if names.len() == MAX_TENSORS {
+                        return Err(de::Error::custom(format_args!("more than {MAX_TENSORS} tensors")));
                     } else {
                         names.insert(name, map.next_value()?);
                     }
