@@ -18,12 +18,9 @@ mod recipe;
 mod recurrent;
 pub mod safetensors;
 mod source;
-<<<<<<< HEAD
-pub mod tokenizer;
-=======
 #[cfg(test)]
 mod testing;
->>>>>>> h-h
+pub mod tokenizer;
 mod vocabulary;
 
 pub use error::{Error, Result};

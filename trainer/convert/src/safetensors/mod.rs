@@ -31,7 +31,8 @@ use crate::{hf, recurrent};
 pub fn write(folder: &Path, config: &ModelConfig, vocab: &Vocab, weights: &mut dyn Weights) -> Result<()> {
     let is_recurrent = config.blocks.iter().all(|block| block.recurrent().is_some());
     let plan = if is_recurrent { recurrent::plan(config, vocab) } else { hf::plan(config, vocab) };
-    let Plan { outputs, texts } = plan.map_err(|problem| Error::Unsupported { path: folder.to_path_buf(), problem })?;
+    let Plan { outputs, texts } =
+        plan.map_err(|problem| Error::Unsupported { path: folder.to_path_buf(), problem })?;
     fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
     write_file(&folder.join("model.safetensors"), &outputs, weights)?;
     for (name, text) in texts {
