@@ -65,10 +65,23 @@ impl Hessian {
         diagonal
     }
 
-    /// The upper triangular U with `Uᵀ U = (H + damping)⁻¹`; `None` where only the diagonal is known.
+    /// The columns, those of the largest inputs first.
+    pub fn order(&self) -> Vec<usize> {
+        let importance = self.importance();
+        let mut order: Vec<usize> = (0..self.cols).collect();
+        order.sort_by(|&a, &b| importance[b].total_cmp(&importance[a]).then(a.cmp(&b)));
+        order
+    }
+
+    /// The upper triangular U with `Uᵀ U = (H + damping)⁻¹`, H with its columns and rows in the given order; `None` where only the diagonal
+    /// is known.
     ///
-    /// With the order of the columns turned round, Cholesky's `L Lᵀ` is `H = R Rᵀ` with an upper R, and `U = R⁻¹`.
-    pub fn factor(&self) -> Option<Factor> {
+    /// With the order turned round, Cholesky's `L Lᵀ` is `H = R Rᵀ` with an upper R, and `U = R⁻¹`.
+    ///
+    /// # Panics
+    /// If the order has another length.
+    pub fn factor(&self, order: &[usize]) -> Option<Factor> {
+        assert_eq!(order.len(), self.cols, "an order of all columns");
         if self.is_diagonal() {
             return None;
         }
@@ -76,7 +89,7 @@ impl Hessian {
         let mean = (0..n).map(|i| f64::from(self.sums[i * n + i])).sum::<f64>() / n as f64;
         let damping = if mean > 0.0 { DAMPING * mean } else { 1.0 };
         // L of the turned matrix, row-major: rows 0..n, columns up to the row's own.
-        let turned = |i: usize, j: usize| f64::from(self.sums[(n - 1 - i) * n + n - 1 - j]);
+        let turned = |i: usize, j: usize| f64::from(self.sums[order[n - 1 - i] * n + order[n - 1 - j]]);
         let mut l = vec![0f64; n * n];
         for i in 0..n {
             for j in 0..=i {
@@ -146,15 +159,19 @@ mod tests {
         let n = 12;
         let mut hessian = Hessian::new(n);
         hessian.add(&inputs(40, n), 40);
-        let factor = hessian.factor().unwrap();
+        let order = hessian.order();
+        assert!(order.windows(2).all(|o| hessian.sums[o[0] * (n + 1)] >= hessian.sums[o[1] * (n + 1)]));
+        let factor = hessian.factor(&order).unwrap();
         // (H + damping) Uᵀ U = 1
         let mean = (0..n).map(|i| f64::from(hessian.sums[i * n + i])).sum::<f64>() / n as f64;
         let u = |i: usize, j: usize| if j < i { 0.0 } else { f64::from(factor.row(i)[j - i]) };
         let inverse = |i: usize, j: usize| (0..n).map(|k| u(k, i) * u(k, j)).sum::<f64>();
         for i in 0..n {
             for j in 0..n {
-                let damped =
-                    |k: usize| f64::from(hessian.sums[i * n + k]) + if i == k { DAMPING * mean } else { 0.0 };
+                let damped = |k: usize| {
+                    f64::from(hessian.sums[order[i] * n + order[k]])
+                        + if i == k { DAMPING * mean } else { 0.0 }
+                };
                 let one: f64 = (0..n).map(|k| damped(k) * inverse(k, j)).sum();
                 assert!((one - f64::from(u8::from(i == j))).abs() < 1e-3, "{i}, {j}: {one}");
             }
@@ -178,6 +195,6 @@ mod tests {
     fn without_inputs_all_columns_count_alike() {
         let hessian = Hessian::new(4);
         assert_eq!(hessian.importance(), [1.0; 4]);
-        assert_eq!(hessian.factor().unwrap().row(1), [1.0, 0.0, 0.0]);
+        assert_eq!(hessian.factor(&[0, 1, 2, 3]).unwrap().row(1), [1.0, 0.0, 0.0]);
     }
 }
