@@ -201,7 +201,8 @@ fn common() -> Settings {
         sample_prompt: str("\n"),
         spike: Some(8.0),
         keep_best: Some(true),
-        qat_start: Some(0.0),
+        // Later than the middle, while the rate still moves weights: docs/few-bits.md.
+        qat_start: Some(0.75),
         ..Default::default()
     }
 }
