@@ -192,7 +192,7 @@ impl Session {
             n_logits: logits.len() as u64,
             source: self.engine.state.sources().first().map(|len| *len as u64),
         };
-        saved::write(head, blocks, self.engine.model.config(), logits, out);
+        saved::write(head, blocks, self.engine.model.config(), self.engine.state.origins[0], logits, out);
     }
 
     /// Goes on from a state that [`Session::save`] wrote.
@@ -218,21 +218,23 @@ impl Session {
         }
         let n_logits = if head.n_logits == 0 { 0 } else { model.config().vocab_size };
         let state = &mut self.engine.state;
-        let expected = saved::len(&state.blocks, model.config(), position, n_logits, source);
         // Nobody has fed more, and positions must not wrap.
-        let fits = position <= isize::MAX as usize / 2
+        let position = position.min(isize::MAX as usize / 2);
+        let expected = saved::len(&state.blocks, model.config(), position, n_logits, source);
+        let fits = position as u64 == head.position
             && (source != Some(0) || position == 0)
             && expected == Some(bytes.len())
             && head.n_logits == n_logits as u64;
         if !fits || head.cell != saved::cell(&state.blocks) {
             return Err(Error::SavedState("its numbers contradict each other"));
         }
-        state.positions[0] = position;
+        let origin = state.first_kept(position);
+        (state.positions[0], state.origins[0]) = (position, origin);
         if let (Some(encoder), Some(source)) = (&mut state.encoder, source) {
             encoder.lens[0] = source;
         }
         let logits = &mut self.engine.ws.logits[..n_logits];
-        saved::read(bytes, &mut state.blocks, model.config(), position, source, logits);
+        saved::read(bytes, &mut state.blocks, model.config(), (position, origin), source, logits);
         self.has_logits = n_logits > 0;
         Ok(())
     }

@@ -4,12 +4,17 @@
 //! arithmetic as any other: scores are `K q` with positions as rows, the output is `V^T e` with channels as rows. The queries of
 //! a tile share the loads of keys and values, but each is computed by operations of its own, in one order over the positions
 //! that it sees; a prompt in one piece, token by token, and any split over threads give the same bits.
+//!
+//! With a window a query sees the last positions alone. What lies before takes no part in any sum, but the lanes of those that
+//! it sees are theirs by their place in the cache, modulo 16: work may begin at the multiple of 16 before the first of them, and
+//! a cache that is moved by a multiple of 16 gives the same bits.
 
 use super::norm::{at, put};
 use super::simd::{LANES, Simd};
 use super::softmax::{WIDE, exp_minus_max, load_wide};
 use super::strip::Strip;
-use super::tile::{Cell, Fetch, float_tile};
+use super::tile::{Cell, Fetch, float_tile, float_tile_from};
+use std::ops::Range;
 
 /// Queries that share each load of keys and values, where there are as many.
 pub const TILE: usize = 16;
@@ -34,7 +39,8 @@ pub struct HeadCache<'a, C> {
     pub capacity: usize,
 }
 
-/// `out = softmax(q K^T * scale) V` (Vaswani et al. 2017, equation 1); row t of `out` sees the first `n + t` positions.
+/// `out = softmax(q K^T * scale) V` (Vaswani et al. 2017, equation 1); row t of `out` sees the first `n + t` positions, or of
+/// these the last `window` (Beltagy et al. 2020).
 ///
 /// `q` `[out.rows(), out.width()]`, `out.width()` some heads of `head_dim`; `scratch` as [`attend_scratch`] says.
 #[inline(always)]
@@ -44,6 +50,7 @@ pub(super) fn attend<S: Simd, C: Cell>(
     head_dim: usize,
     cache: HeadCache<C>,
     n: usize,
+    window: usize,
     scale: f32,
     scratch: &mut [f32],
     out: &mut Strip,
@@ -54,16 +61,20 @@ pub(super) fn attend<S: Simd, C: Cell>(
         let queries = q.len() / head_dim;
         // Position and place of query i of the tile.
         let row = |i: usize| (tile * TILE + i) / group;
-        let seen = |i: usize| n + row(i);
-        let stride = seen(queries - 1).next_multiple_of(WIDE);
+        let first = |i: usize| (n + row(i)).saturating_sub(window);
+        // Nothing before the base is looked at; what the query sees is counted from there.
+        let base = first(0) / WIDE * WIDE;
+        let sees = |i: usize| first(i) - base..n + row(i) - base;
+        let stride = sees(queries - 1).end.next_multiple_of(WIDE);
         let scores = &mut scores[..queries * stride];
-        make_scores(s, q, cache, scale, wide.as_chunks_mut().0, scores);
+        make_scores(s, q, &cache.k[base / LANES * head_dim..], scale, wide.as_chunks_mut().0, scores);
         let mut inverse = [0.0; TILE];
         for (i, scores) in scores.chunks_exact_mut(stride).enumerate() {
-            inverse[i] = 1.0 / exp_minus_max(s, &mut scores[..seen(i)]);
+            scores[..sees(i).start].fill(f32::NEG_INFINITY);
+            inverse[i] = 1.0 / exp_minus_max(s, &mut scores[..sees(i).end]);
         }
         for panel in (0..head_dim.div_ceil(LANES)).step_by(2) {
-            let sums = weigh_values(s, cache, panel, scores, stride, seen);
+            let sums = weigh_values(s, cache, base, panel, scores, stride, sees);
             for (i, sums) in sums.iter().enumerate().take(queries) {
                 let out = &mut out.row(row(i))[(tile * TILE + i) % group * head_dim..][..head_dim];
                 let inverse = s.splat(inverse[i]);
@@ -75,12 +86,13 @@ pub(super) fn attend<S: Simd, C: Cell>(
     }
 }
 
-/// Scores of all positions that some query sees, each query's in a row of `scores`; `wide` `[head_dim]` is scratch.
+/// Scores of all positions from the first of `k` on that some query sees, each query's in a row of `scores`; `wide` `[head_dim]`
+/// is scratch.
 #[inline(always)]
 fn make_scores<S: Simd, C: Cell>(
     s: S,
     q: &[f32],
-    cache: HeadCache<C>,
+    k: &[[C; LANES]],
     scale: f32,
     wide: &mut [[f32; WIDE]],
     scores: &mut [f32],
@@ -90,11 +102,11 @@ fn make_scores<S: Simd, C: Cell>(
     let stride = scores.len() / queries;
     let query = |i: usize| &q[i * head_dim..(i + 1) * head_dim];
     let mut acc = [[[s.splat(0.0); 2]; 4]; TILE];
-    let keys = |panel: usize| &cache.k[panel * head_dim..(panel + 1) * head_dim];
+    let keys = |panel: usize| &k[panel * head_dim..(panel + 1) * head_dim];
     for first in (0..stride).step_by(WIDE) {
         // The last panel may be alone.
         let panel = first / LANES;
-        let pair = [keys(panel), keys((panel + 1).min(cache.capacity / LANES - 1))];
+        let pair = [keys(panel), keys((panel + 1).min(k.len() / head_dim - 1))];
         if queries == 1 {
             // The next pair follows this one.
             let [[a, b]] = float_tile(s, 2 * head_dim, Fetch::ALL, pair, [query(0)]);
@@ -176,52 +188,85 @@ fn every_fourth<S: Simd, const T: usize>(
     acc
 }
 
-/// `sum e[p] v[p]` over the positions that each query sees, for the channels of two panels from `panel` on.
+/// `sum e[p] v[p]` over the positions that each query sees, counted from `base`, for the channels of two panels from `panel` on.
 #[inline(always)]
 fn weigh_values<S: Simd, C: Cell>(
     s: S,
     cache: HeadCache<C>,
+    base: usize,
     panel: usize,
     scores: &[f32],
     stride: usize,
-    seen: impl Fn(usize) -> usize,
+    sees: impl Fn(usize) -> Range<usize>,
 ) -> [[S::F; 2]; TILE] {
     let queries = scores.len() / stride;
     let values = |panel: usize| {
         // The last panel may be alone.
         let panel = panel.min(cache.v.len() / cache.capacity - 1);
-        &cache.v[panel * cache.capacity..(panel + 1) * cache.capacity]
+        &cache.v[panel * cache.capacity + base..(panel + 1) * cache.capacity]
     };
     let pair = [values(panel), values(panel + 1)];
     let mut sums = [[s.splat(0.0); 2]; TILE];
     if queries == 1 {
-        let n = seen(0);
-        [sums[0]] = float_tile(s, BLOCK, Fetch::ALL, pair.map(|values| &values[..n]), [&scores[..n]]);
+        let Range { start, end } = sees(0);
+        let mut acc = [[s.splat(0.0); 4]; 2];
+        // A constant index keeps the accumulators in registers.
+        for j in 1..4 {
+            if let Some(p) = before_quads(start..end, j) {
+                for (acc, values) in acc.iter_mut().zip(pair) {
+                    acc[j] = s.fma(C::load(s, &values[p]), s.splat(scores[p]), acc[j]);
+                }
+            }
+        }
+        let quads = start.next_multiple_of(4).min(end)..end;
+        let (values, e) = (pair.map(|values| &values[quads.clone()]), [&scores[quads.clone()]]);
+        [sums[0]] = float_tile_from(s, BLOCK, Fetch::ALL, values, e, [acc]);
         return sums;
     }
     let mut acc = [[[s.splat(0.0); 2]; 4]; TILE];
     let mut wide = [[0.0; WIDE]; BLOCK];
-    for first in (0..seen(queries - 1)).step_by(BLOCK) {
-        let block = first..(first + BLOCK).min(seen(queries - 1));
+    let all = sees(queries - 1).end;
+    for first in (0..all).step_by(BLOCK) {
+        let block = first..(first + BLOCK).min(all);
         widen(s, pair.map(|values| &values[block.clone()]), &mut wide);
-        // What several queries see together, and then each alone: a position that is not seen must not take part.
-        let (mut i, mut common) = (0, [0; TILE]);
-        while i + 4 <= queries {
-            let n = (seen(i).clamp(first, block.end) - first) / 4 * 4;
-            let e = |i: usize| &scores[i * stride + first..][..n];
-            for j in 0..4 {
-                let before = [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]];
-                let after = every_fourth(s, &wide[..n], [e(i), e(i + 1), e(i + 2), e(i + 3)], j, before);
-                [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]] = after;
+        let here = |i: usize| {
+            let Range { start, end } = sees(i);
+            start.clamp(first, block.end) - first..end.clamp(first, block.end) - first
+        };
+        // What four queries see together, and what each of them sees alone before and after: a position that is not seen must
+        // not take part.
+        let common = |i: usize| {
+            let group = i / 4 * 4;
+            match group + 4 <= queries {
+                true => here(group + 3).start.next_multiple_of(4)..here(group).end / 4 * 4,
+                false => 0..0,
             }
-            common[i..i + 4].fill(n);
-            i += 4;
-        }
-        for (i, acc) in acc.iter_mut().enumerate().take(queries) {
-            let n = seen(i).clamp(first, block.end) - first;
-            let e = &scores[i * stride + first..][..n];
-            for (j, acc) in acc.iter_mut().enumerate() {
-                [*acc] = every_fourth(s, &wide[common[i]..n], [&e[common[i]..]], j, [*acc]);
+        };
+        for after in [false, true] {
+            for i in (0..queries / 4 * 4).step_by(4).filter(|_| after) {
+                let common = common(i);
+                if common.is_empty() {
+                    continue;
+                }
+                let e = |i: usize| &scores[i * stride + first..][common.clone()];
+                let w = &wide[common.clone()];
+                for j in 0..4 {
+                    let before = [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]];
+                    let sums = every_fourth(s, w, [e(i), e(i + 1), e(i + 2), e(i + 3)], j, before);
+                    [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]] = sums;
+                }
+            }
+            for (i, acc) in acc.iter_mut().enumerate().take(queries) {
+                let (here, common) = (here(i), common(i));
+                let alone = match (common.is_empty(), after) {
+                    (false, false) => here.start..common.start,
+                    (false, true) => common.end..here.end,
+                    (true, false) => continue,
+                    (true, true) => here,
+                };
+                if !alone.is_empty() {
+                    weigh_alone(s, &wide, &scores[i * stride + first..], alone, acc);
+                }
             }
         }
     }
@@ -229,6 +274,35 @@ fn weigh_values<S: Simd, C: Cell>(
         *sum = total(s, acc);
     }
     sums
+}
+
+/// `acc[p % 4] = fma(w[p], e[p], acc[p % 4])` for the positions of a range, one after the other.
+#[inline(always)]
+fn weigh_alone<S: Simd>(
+    s: S,
+    w: &[[f32; WIDE]],
+    e: &[f32],
+    range: Range<usize>,
+    acc: &mut [[S::F; 2]; 4],
+) {
+    for j in 1..4 {
+        if let Some(p) = before_quads(range.clone(), j) {
+            let (a, b) = load_wide(s, &w[p]);
+            let e = s.splat(e[p]);
+            acc[j] = [s.fma(a, e, acc[j][0]), s.fma(b, e, acc[j][1])];
+        }
+    }
+    let quads = range.start.next_multiple_of(4).min(range.end)..range.end;
+    for (j, acc) in acc.iter_mut().enumerate() {
+        [*acc] = every_fourth(s, &w[quads.clone()], [&e[quads.clone()]], j, [*acc]);
+    }
+}
+
+/// The position p of the range with `p % 4 == j`, from 1 to 3, that lies before its first multiple of 4.
+#[inline(always)]
+fn before_quads(range: Range<usize>, j: usize) -> Option<usize> {
+    let p = range.start / 4 * 4 + j;
+    (range.start % 4 != 0 && range.contains(&p)).then_some(p)
 }
 
 /// Writes the key and the value of one position of one head, both `[head_dim]`, rounded to what the cache keeps.

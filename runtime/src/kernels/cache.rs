@@ -6,7 +6,7 @@ use super::{HeadCache, Kernels, Strip};
 use half::f16;
 
 /// [`Kernels::attend_f16`] or its twin for another type of cache.
-pub type Attend<C> = fn(&[f32], usize, HeadCache<'_, C>, usize, f32, &mut [f32], &mut Strip<'_>);
+pub type Attend<C> = fn(&[f32], usize, HeadCache<'_, C>, usize, usize, f32, &mut [f32], &mut Strip<'_>);
 /// [`Kernels::remember_f16`] or its twin for another type of cache.
 pub type Remember<C> = fn(&[f32], &[f32], usize, usize, &mut [[C; LANES]], &mut [[C; LANES]]);
 

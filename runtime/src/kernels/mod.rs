@@ -57,15 +57,15 @@ macro_rules! for_each_kernel {
             fn quantize(x: &[f32], codes: &mut [[i8; GROUP]], scales: &mut [f32], sums: &mut [i32])
                 = quantize::quantize;
             /// `out = softmax(q K^T * scale) V` of the queries that share one head of keys and values: those of several
-            /// heads, of consecutive tokens, of which the first sees `n` positions.
+            /// heads, of consecutive tokens, of which the first sees `n` positions; each sees the last `window` of its own.
             fn attend_f16(
-                q: &[f32], head_dim: usize, cache: HeadCache<'_, f16>, n: usize, scale: f32, scratch: &mut [f32],
-                out: &mut Strip<'_>
+                q: &[f32], head_dim: usize, cache: HeadCache<'_, f16>, n: usize, window: usize, scale: f32,
+                scratch: &mut [f32], out: &mut Strip<'_>
             ) = attention::attend;
             /// The same over a cache of f32.
             fn attend_f32(
-                q: &[f32], head_dim: usize, cache: HeadCache<'_, f32>, n: usize, scale: f32, scratch: &mut [f32],
-                out: &mut Strip<'_>
+                q: &[f32], head_dim: usize, cache: HeadCache<'_, f32>, n: usize, window: usize, scale: f32,
+                scratch: &mut [f32], out: &mut Strip<'_>
             ) = attention::attend;
             /// Writes key and value of one position of one head into its cache.
             fn remember_f16(

@@ -283,7 +283,7 @@ proptest! {
     #[test]
     fn attention_equals_scalar_and_double_precision(
         head_dim in 1usize..70, n in 1usize..150, rows in 1usize..20, group in 1usize..5, spare in 0usize..20,
-        seed in 1u64..u64::MAX
+        window in prop_oneof![Just(usize::MAX), 1usize..40], shift in 0usize..3, seed in 1u64..u64::MAX
     ) {
         let mut rng = Rng(seed);
         let positions = n + rows - 1;
@@ -293,7 +293,7 @@ proptest! {
         let (scale, unit) = (1.0 / (head_dim as f32).sqrt(), group * head_dim);
         // Caches hold NaNs where nothing has been written.
         fn run<C: CacheCell>(
-            kernels: &Kernels, nan: C, [queries, keys, values]: [&[f32]; 3], [head_dim, n, rows, capacity]: [usize; 4]
+            kernels: &Kernels, nan: C, [queries, keys, values]: [&[f32]; 3], [head_dim, n, rows, capacity, window]: [usize; 5]
         ) -> Vec<f32> {
             let mut k = vec![[nan; LANES]; capacity / LANES * head_dim];
             let mut v = vec![[nan; LANES]; head_dim.div_ceil(LANES) * capacity];
@@ -306,12 +306,12 @@ proptest! {
             let scale = 1.0 / (head_dim as f32).sqrt();
             let mut strip = Strip::new(&mut out, rows, queries.len() / rows);
             let cache = HeadCache { k: &k, v: &v, capacity };
-            C::attend(kernels)(queries, head_dim, cache, n, scale, &mut scratch, &mut strip);
+            C::attend(kernels)(queries, head_dim, cache, n, window, scale, &mut scratch, &mut strip);
             out
         }
         let half = |x: f32| f16::from_f32(x).to_f32();
         let halfs = |x: &[f32]| x.iter().map(|x| half(*x)).collect::<Vec<_>>();
-        let sizes = [head_dim, n, rows, capacity];
+        let sizes = [head_dim, n, rows, capacity, window];
         let expected = run(scalar(), f16::NAN, [&queries, &keys, &values], sizes);
         // The arithmetic is the same; only what the cache keeps differs.
         let wide = run(scalar(), f32::NAN, [&queries, &halfs(&keys), &halfs(&values)], sizes);
@@ -320,8 +320,21 @@ proptest! {
         for (i, query) in queries.chunks_exact(head_dim).enumerate() {
             let (seen, end) = (n + i / group, (n + i / group) * head_dim);
             let alone = [query, &keys[..end], &values[..end]];
-            let found = run(scalar(), f16::NAN, alone, [head_dim, seen, 1, capacity]);
+            let found = run(scalar(), f16::NAN, alone, [head_dim, seen, 1, capacity, window]);
             prop_assert_eq!(bits(&found), bits(&expected[i * head_dim..(i + 1) * head_dim]));
+        }
+        // So is that over a cache without the sixteens of positions that nobody sees any more.
+        let gone = (n.saturating_sub(window) / 16).min(shift) * 16;
+        let left = [&queries[..], &keys[gone * head_dim..], &values[gone * head_dim..]];
+        let shifted = run(scalar(), f16::NAN, left, [head_dim, n - gone, rows, capacity, window]);
+        prop_assert_eq!(bits(&shifted), bits(&expected));
+        // Nor do positions outside of the window, whatever they hold.
+        let (mut odd_keys, mut odd_values) = (keys.clone(), values.clone());
+        odd_keys[..n.saturating_sub(window) * head_dim].fill(f32::NAN);
+        odd_values[..n.saturating_sub(window) * head_dim].fill(f32::INFINITY);
+        for kernels in [scalar()].into_iter().chain(others()) {
+            let found = run(kernels, f16::NAN, [&queries, &odd_keys, &odd_values], sizes);
+            prop_assert_eq!(bits(&found), bits(&expected));
         }
         for kernels in others() {
             let found = run(kernels, f16::NAN, [&queries, &keys, &values], sizes);
@@ -333,10 +346,11 @@ proptest! {
             for (q, out) in queries.chunks_exact(head_dim).zip(out.chunks_exact(head_dim)) {
                 let half = |x: f32| half(x) as f64;
                 let score = |p: usize| (0..head_dim).map(|d| q[d] as f64 * half(keys[p * head_dim + d])).sum::<f64>();
-                let weight: Vec<f64> = (0..n + t).map(|p| (score(p) * scale as f64).exp()).collect();
+                let first = (n + t).saturating_sub(window);
+                let weight: Vec<f64> = (first..n + t).map(|p| (score(p) * scale as f64).exp()).collect();
                 let total: f64 = weight.iter().sum();
                 for (d, out) in out.iter().enumerate() {
-                    let exact = (0..n + t).map(|p| weight[p] / total * half(values[p * head_dim + d])).sum::<f64>();
+                    let exact = (first..n + t).map(|p| weight[p - first] / total * half(values[p * head_dim + d])).sum::<f64>();
                     prop_assert!((*out as f64 - exact).abs() < 3e-6, "{out} for {exact}");
                 }
             }
