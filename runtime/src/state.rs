@@ -216,7 +216,7 @@ pub(crate) struct Cache<C> {
 pub(crate) struct KeyValues<C> {
     pub(crate) k: Buffer<[C; LANES]>, // [n_kv_heads][slots][capacity / 8][head_dim]
     pub(crate) v: Buffer<[C; LANES]>, // [n_kv_heads][slots][ceil(head_dim / 8)][capacity]
-    heads: usize, // n_kv_heads
+    heads: usize,                     // n_kv_heads
     pub(crate) slots: usize,
     pub(crate) capacity: usize,
 }

@@ -278,13 +278,7 @@ fn weigh_values<S: Simd, C: Cell>(
 
 /// `acc[p % 4] = fma(w[p], e[p], acc[p % 4])` for the positions of a range, one after the other.
 #[inline(always)]
-fn weigh_alone<S: Simd>(
-    s: S,
-    w: &[[f32; WIDE]],
-    e: &[f32],
-    range: Range<usize>,
-    acc: &mut [[S::F; 2]; 4],
-) {
+fn weigh_alone<S: Simd>(s: S, w: &[[f32; WIDE]], e: &[f32], range: Range<usize>, acc: &mut [[S::F; 2]; 4]) {
     for j in 1..4 {
         if let Some(p) = before_quads(range.clone(), j) {
             let (a, b) = load_wide(s, &w[p]);

@@ -181,9 +181,7 @@ impl Model {
             false => return Ok(None),
         };
         match asked {
-            Some(ctx) if !(1..=max).contains(&ctx) => {
-                Err(Error::Context { asked: ctx, max: config.context })
-            }
+            Some(ctx) if !(1..=max).contains(&ctx) => Err(Error::Context { asked: ctx, max: config.context }),
             asked => Ok(asked),
         }
     }
