@@ -15,8 +15,9 @@ use std::sync::Arc;
 /// How to make a [`Session`].
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// Positions that a model with attention or learned positions can hold; the model's own context when absent. Other models
-    /// have no limit and ignore it.
+    /// Positions that a model with attention or learned positions can hold; the model's own context when absent. A model whose
+    /// blocks all attend to a window has no limit then, unless positions are learned, and keeps about twice the widest window;
+    /// asked for fewer positions, it keeps fewer. Models without attention have no limit and ignore it.
     pub ctx: Option<usize>,
     /// Threads, the caller's included; one for each big core of the machine when absent.
     pub threads: Option<usize>,
@@ -168,7 +169,7 @@ impl Session {
     }
 
     /// Bytes of the session's state as [`Session::save`] writes it now: they grow with the tokens fed in a model with
-    /// attention, and stay small in any other.
+    /// attention, in blocks with a window until that is full, and stay small in any other.
     pub fn saved_bytes(&self) -> usize {
         let n_logits = self.logits().map_or(0, <[f32]>::len);
         let (state, config) = (&self.engine.state, self.engine.model.config());
@@ -244,7 +245,8 @@ impl Session {
         self.engine.state.positions[0]
     }
 
-    /// Positions that the session can hold; `None` for a model without attention and learned positions, which has no limit.
+    /// Positions that the session can hold; `None` for a model without limit: one whose blocks, if they attend, all have
+    /// a window, and whose positions are not learned.
     pub fn context(&self) -> Option<usize> {
         self.engine.ctx
     }
