@@ -12,8 +12,8 @@
 //! source        u64  tokens of the source, or 0 before one is read; only in a model with an encoder
 //! blocks             in order. Recurrent: h, and for an LSTM c, f32 [hidden] each. Transformer: with token shift the last
 //!                    inputs of attention and feed-forward part, f32 [d_model] each; then for each head of keys and values,
-//!                    for each position, in a block with a window only those that a later token sees (the last window - 1):
-//!                    key [head_dim], then value [head_dim]; with cross-attention then those of the source
+//!                    for each position, in a block with a window only from the multiple of 4 before the first that a later token
+//!                    sees: key [head_dim], then value [head_dim]; with cross-attention then those of the source
 //! logits        f32  [n_logits]
 //! checksum      u64  XXH64 of all bytes before it
 //! ```
@@ -91,10 +91,12 @@ fn heads(block: &BlockConfig) -> (usize, usize) {
     }
 }
 
-/// The positions of the `position` so far that a later token sees.
+/// The positions of the `position` so far that a later token sees, from a multiple of 4 on, where sums of values begin.
 fn seen(block: &BlockConfig, position: usize) -> Range<usize> {
     match block {
-        BlockConfig::Transformer(t) if t.window > 0 => (position + 1).saturating_sub(t.window)..position,
+        BlockConfig::Transformer(t) if t.window > 0 => {
+            (position + 1).saturating_sub(t.window) / 4 * 4..position
+        }
         _ => 0..position,
     }
 }

@@ -5,15 +5,15 @@
 //! a tile share the loads of keys and values, but each is computed by operations of its own, in one order over the positions
 //! that it sees; a prompt in one piece, token by token, and any split over threads give the same bits.
 //!
-//! With a window a query sees the last positions alone. What lies before takes no part in any sum, but the lanes of those that
-//! it sees are theirs by their place in the cache, modulo 16: work may begin at the multiple of 16 before the first of them, and
-//! a cache that is moved by a multiple of 16 gives the same bits.
+//! With a window a query sees the last positions alone. What lies before adds nothing to any sum, but the lanes of those that
+//! it sees are theirs by their place in the cache, modulo 16: work may begin at the multiple of 16 before the first of them, or of
+//! 4 for values, and a cache that is moved by a multiple of 16 gives the same bits.
 
 use super::norm::{at, put};
 use super::simd::{LANES, Simd};
 use super::softmax::{WIDE, exp_minus_max, load_wide};
 use super::strip::Strip;
-use super::tile::{Cell, Fetch, float_tile, float_tile_from};
+use super::tile::{Cell, Fetch, float_tile};
 use std::ops::Range;
 
 /// Queries that share each load of keys and values, where there are as many.
@@ -188,7 +188,8 @@ fn every_fourth<S: Simd, const T: usize>(
     acc
 }
 
-/// `sum e[p] v[p]` over the positions that each query sees, counted from `base`, for the channels of two panels from `panel` on.
+/// `sum e[p] v[p]` over the positions that each query sees, counted from `base`, for the channels of two panels from `panel` on. Up to
+/// three before a window have an e of 0.
 #[inline(always)]
 fn weigh_values<S: Simd, C: Cell>(
     s: S,
@@ -209,18 +210,9 @@ fn weigh_values<S: Simd, C: Cell>(
     let mut sums = [[s.splat(0.0); 2]; TILE];
     if queries == 1 {
         let Range { start, end } = sees(0);
-        let mut acc = [[s.splat(0.0); 4]; 2];
-        // A constant index keeps the accumulators in registers.
-        for j in 1..4 {
-            if let Some(p) = before_quads(start..end, j) {
-                for (acc, values) in acc.iter_mut().zip(pair) {
-                    acc[j] = s.fma(C::load(s, &values[p]), s.splat(scores[p]), acc[j]);
-                }
-            }
-        }
-        let quads = start.next_multiple_of(4).min(end)..end;
+        let quads = start / 4 * 4..end;
         let (values, e) = (pair.map(|values| &values[quads.clone()]), [&scores[quads.clone()]]);
-        [sums[0]] = float_tile_from(s, BLOCK, Fetch::ALL, values, e, [acc]);
+        [sums[0]] = float_tile(s, BLOCK, Fetch::ALL, values, e);
         return sums;
     }
     let mut acc = [[[s.splat(0.0); 2]; 4]; TILE];
@@ -231,41 +223,36 @@ fn weigh_values<S: Simd, C: Cell>(
         widen(s, pair.map(|values| &values[block.clone()]), &mut wide);
         let here = |i: usize| {
             let Range { start, end } = sees(i);
-            start.clamp(first, block.end) - first..end.clamp(first, block.end) - first
+            (start / 4 * 4).clamp(first, block.end) - first..end.clamp(first, block.end) - first
         };
         // What four queries see together, and what each of them sees alone before and after: a position that is not seen must
         // not take part.
         let common = |i: usize| {
             let group = i / 4 * 4;
-            match group + 4 <= queries {
-                true => here(group + 3).start.next_multiple_of(4)..here(group).end / 4 * 4,
-                false => 0..0,
-            }
+            let (start, end) = match group + 4 <= queries {
+                true => (here(group + 3).start, here(group).end / 4 * 4),
+                false => (0, 0),
+            };
+            if start < end { start..end } else { here(i).start..here(i).start }
         };
-        for after in [false, true] {
-            for i in (0..queries / 4 * 4).step_by(4).filter(|_| after) {
+        // Only where windows begin is there something before.
+        for part in usize::from(sees(queries - 1).start == 0)..2 {
+            for i in (0..if part == 1 { queries / 4 * 4 } else { 0 }).step_by(4) {
                 let common = common(i);
-                if common.is_empty() {
-                    continue;
-                }
                 let e = |i: usize| &scores[i * stride + first..][common.clone()];
-                let w = &wide[common.clone()];
+                let tile = [e(i), e(i + 1), e(i + 2), e(i + 3)];
                 for j in 0..4 {
                     let before = [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]];
-                    let sums = every_fourth(s, w, [e(i), e(i + 1), e(i + 2), e(i + 3)], j, before);
-                    [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]] = sums;
+                    let after = every_fourth(s, &wide[common.clone()], tile, j, before);
+                    [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]] = after;
                 }
             }
             for (i, acc) in acc.iter_mut().enumerate().take(queries) {
                 let (here, common) = (here(i), common(i));
-                let alone = match (common.is_empty(), after) {
-                    (false, false) => here.start..common.start,
-                    (false, true) => common.end..here.end,
-                    (true, false) => continue,
-                    (true, true) => here,
-                };
-                if !alone.is_empty() {
-                    weigh_alone(s, &wide, &scores[i * stride + first..], alone, acc);
+                let alone = if part == 0 { here.start..common.start } else { common.end..here.end };
+                let e = &scores[i * stride + first..][alone.clone()];
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    [*acc] = every_fourth(s, &wide[alone.clone()], [e], j, [*acc]);
                 }
             }
         }
@@ -274,29 +261,6 @@ fn weigh_values<S: Simd, C: Cell>(
         *sum = total(s, acc);
     }
     sums
-}
-
-/// `acc[p % 4] = fma(w[p], e[p], acc[p % 4])` for the positions of a range, one after the other.
-#[inline(always)]
-fn weigh_alone<S: Simd>(s: S, w: &[[f32; WIDE]], e: &[f32], range: Range<usize>, acc: &mut [[S::F; 2]; 4]) {
-    for j in 1..4 {
-        if let Some(p) = before_quads(range.clone(), j) {
-            let (a, b) = load_wide(s, &w[p]);
-            let e = s.splat(e[p]);
-            acc[j] = [s.fma(a, e, acc[j][0]), s.fma(b, e, acc[j][1])];
-        }
-    }
-    let quads = range.start.next_multiple_of(4).min(range.end)..range.end;
-    for (j, acc) in acc.iter_mut().enumerate() {
-        [*acc] = every_fourth(s, &w[quads.clone()], [&e[quads.clone()]], j, [*acc]);
-    }
-}
-
-/// The position p of the range with `p % 4 == j`, from 1 to 3, that lies before its first multiple of 4.
-#[inline(always)]
-fn before_quads(range: Range<usize>, j: usize) -> Option<usize> {
-    let p = range.start / 4 * 4 + j;
-    (range.start % 4 != 0 && range.contains(&p)).then_some(p)
 }
 
 /// Writes the key and the value of one position of one head, both `[head_dim]`, rounded to what the cache keeps.

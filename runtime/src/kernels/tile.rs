@@ -200,19 +200,7 @@ pub(super) fn float_tile<S: Simd, C: Cell, const P: usize, const T: usize>(
     w: [&[[C; LANES]]; P],
     x: [&[f32]; T],
 ) -> [[S::F; P]; T] {
-    float_tile_from(s, ahead, fetch, w, x, [[[s.splat(0.0); 4]; P]; T])
-}
-
-/// The same, with accumulators that hold something already.
-#[inline(always)]
-pub(super) fn float_tile_from<S: Simd, C: Cell, const P: usize, const T: usize>(
-    s: S,
-    ahead: usize,
-    fetch: Fetch,
-    w: [&[[C; LANES]]; P],
-    x: [&[f32]; T],
-    mut acc: [[[S::F; 4]; P]; T],
-) -> [[S::F; P]; T] {
+    let mut acc = [[[s.splat(0.0); 4]; P]; T];
     let n = x[0].len();
     let w_quads: [&[[[C; LANES]; 4]]; P] = std::array::from_fn(|p| &w[p].as_chunks::<4>().0[..n / 4]);
     let x_quads: [&[[f32; 4]]; T] = std::array::from_fn(|t| &x[t].as_chunks::<4>().0[..n / 4]);
