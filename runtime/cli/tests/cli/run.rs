@@ -75,10 +75,10 @@ fn a_stop_string_ends_the_text_before_it() {
 fn windows_let_a_text_go_on_past_the_context() {
     let dir = Dir::new();
     let model = dir.windowed();
-    let all = json("run", &model, &["-p", "abcd", "-n", "300", "--json"]);
+    let all = json("run", &model, &["-p", "abcd", "-n", "300", "--seed", "1", "--json"]);
     assert_eq!((all["tokens"].as_array().unwrap().len(), all["stop"].as_str()), (300, Some("max_tokens")));
     // Who asks for a bound gets it, and the same text up to there.
-    let bounded = json("run", &model, &["-p", "abcd", "-n", "300", "--ctx", "100", "--json"]);
+    let bounded = json("run", &model, &["-p", "abcd", "-n", "300", "--seed", "1", "--ctx", "100", "--json"]);
     let n = bounded["tokens"].as_array().unwrap().len();
     assert_eq!((n, bounded["stop"].as_str()), (97, Some("context_full")));
     assert_eq!(bounded["tokens"].as_array().unwrap()[..], all["tokens"].as_array().unwrap()[..97]);
