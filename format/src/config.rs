@@ -396,9 +396,19 @@ impl ModelConfig {
         self.blocks.iter().fold(self.d_model, |width, block| block.output_width(width))
     }
 
-    /// Whether `context` bounds a session: a block attends, or positions are learned.
+    /// Whether `context` bounds a session: a block attends to all before, a source is attended to, or positions are learned.
     pub fn is_bounded(&self) -> bool {
-        self.has_attention() || self.position == Position::Learned
+        let attends = self.has_attention() && self.widest_window().is_none();
+        attends || self.has_encoder() || self.position == Position::Learned
+    }
+
+    /// Where every block that attends has a window, the widest of them: so many positions are all that has to be kept of a text.
+    pub fn widest_window(&self) -> Option<usize> {
+        let windows = self.blocks.iter().filter_map(|block| match block {
+            BlockConfig::Transformer(t) => Some(t.window),
+            _ => None,
+        });
+        windows.clone().max().filter(|_| windows.clone().all(|window| window > 0))
     }
 
     /// Whether any block attends.

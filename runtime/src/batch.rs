@@ -151,7 +151,7 @@ impl Batch {
         self.engine.state.positions.get(slot).copied()
     }
 
-    /// Positions that each slot can hold; `None` for a model without attention, which has no limit.
+    /// Positions that each slot can hold; `None` for a model without limit, as [`Session::context`](crate::Session::context) says.
     pub fn context(&self) -> Option<usize> {
         self.engine.ctx
     }

@@ -61,7 +61,7 @@ impl Engine {
             ws,
             state,
             team: Team::new(scratch, options.pins()).map_err(Error::Threads)?,
-            ctx: config.is_bounded().then(|| options.ctx.unwrap_or(config.context)),
+            ctx: model.bound(options)?,
             cancel: CancelFlag::new(),
             tokens,
             segments,
@@ -107,7 +107,7 @@ impl Engine {
             return Err(Error::Cancelled);
         }
         let batch = self.plan.batch;
-        self.segments.push(Segment { slot, position: 0, start: 0, len: 0, wanted: 0 });
+        self.segments.push(Segment { slot, position: 0, origin: 0, start: 0, len: 0, wanted: 0 });
         let (mut cx, ws, state, model, _) = self.cx();
         model.encode(&mut cx, ws, state, slot, source, batch);
         let cancelled = cx.cancelled;
@@ -136,8 +136,9 @@ impl Engine {
         let (start, len) = (self.tokens.len(), tokens.len());
         assert!(start + len <= self.plan.batch, "{} tokens in a pass of {}", start + len, self.plan.batch);
         self.tokens.extend_from_slice(tokens);
-        let position = self.state.positions[slot];
-        self.segments.push(Segment { slot, position, start, len, wanted });
+        self.state.make_room(slot, len);
+        let (position, origin) = (self.state.positions[slot], self.state.origins[slot]);
+        self.segments.push(Segment { slot, position, origin, start, len, wanted });
     }
 
     /// Runs the pass: its tokens join their sequences. When it is cancelled, everything since [`Engine::begin`] is undone.

@@ -2,8 +2,9 @@
 //!
 //! Every token but the first is predicted exactly once:
 //!
-//! - stacks with attention: windows of `context` tokens that do not overlap; window `i` predicts the tokens
-//!   `iT + 1 ..= iT + T` from the tokens `iT .. iT + T`, each window from an empty state;
+//! - stacks with attention, also where blocks attend to a window of their own and texts have no end: windows of `context` tokens
+//!   that do not overlap; window `i` predicts the tokens `iT + 1 ..= iT + T` from the tokens `iT .. iT + T`, each window from an
+//!   empty state;
 //! - purely recurrent stacks: one stream whose state is carried to the end.
 //!
 //! Tokens go through the model in batches, as a prompt does, and memory does not grow with the text.
@@ -130,12 +131,22 @@ impl Scorer {
         Ok(Scorer::with_session(Session::new(model.clone(), &session_options)?))
     }
 
-    /// A scorer that uses a session made elsewhere, whose context is the window. What the session holds is forgotten.
+    /// A scorer that uses a session made elsewhere, whose context is the window, or where it has no limit the model's. What the
+    /// session holds is forgotten.
     pub fn with_session(mut session: Session) -> Scorer {
         session.reset();
-        let carries_state = session.context().is_none();
-        let window = session.context().unwrap_or(STREAM_CHUNK);
+        let config = session.model().config();
+        let carries_state = session.context().is_none() && !config.has_attention();
+        let window = match carries_state {
+            true => STREAM_CHUNK,
+            false => session.context().unwrap_or(config.context),
+        };
         Scorer { session, window, carries_state, waiting: Vec::new() }
+    }
+
+    /// Whether the text is one stream, rather than windows that each begin anew.
+    pub fn carries_state(&self) -> bool {
+        self.carries_state
     }
 
     /// Tokens that are computed together: of a window with attention, or of a piece of the stream.

@@ -14,6 +14,8 @@ pub(crate) struct Segment {
     pub(crate) slot: usize,
     /// Position of the first token.
     pub(crate) position: usize,
+    /// Position that stands at the first place of the caches.
+    pub(crate) origin: usize,
     /// Its row.
     pub(crate) start: usize,
     /// Tokens.
@@ -23,6 +25,11 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// Place of the first token in the caches.
+    pub(crate) fn place(&self) -> usize {
+        self.position - self.origin
+    }
+
     /// Rows of the segment.
     pub(crate) fn rows(&self) -> Range<usize> {
         self.start..self.start + self.len
@@ -113,7 +120,7 @@ mod tests {
 
     #[test]
     fn wanted_rows_move_up() {
-        let segment = |start, len, wanted| Segment { slot: 0, position: 0, start, len, wanted };
+        let segment = |start, len, wanted| Segment { slot: 0, position: 0, origin: 0, start, len, wanted };
         let mut data: Vec<usize> = (0..7).flat_map(|row| [row, 10 * row]).collect();
         keep(&mut data, 2, &[segment(0, 3, 1), segment(3, 2, 0), segment(5, 2, 2)]);
         assert_eq!(data[..6], [2, 20, 5, 50, 6, 60]);

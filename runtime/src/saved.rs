@@ -12,7 +12,8 @@
 //! source        u64  tokens of the source, or 0 before one is read; only in a model with an encoder
 //! blocks             in order. Recurrent: h, and for an LSTM c, f32 [hidden] each. Transformer: with token shift the last
 //!                    inputs of attention and feed-forward part, f32 [d_model] each; then for each head of keys and values,
-//!                    for each position: key [head_dim], then value [head_dim]; with cross-attention then those of the source
+//!                    for each position, in a block with a window only from the multiple of 4 before the first that a later token
+//!                    sees: key [head_dim], then value [head_dim]; with cross-attention then those of the source
 //! logits        f32  [n_logits]
 //! checksum      u64  XXH64 of all bytes before it
 //! ```
@@ -26,6 +27,7 @@ use half::f16;
 use siskin_format::header::Section;
 use siskin_format::xxh64::xxh64;
 use siskin_format::{BlockConfig, File, ModelConfig};
+use std::ops::Range;
 
 const MAGIC: &[u8; 8] = b"SISKSTAT";
 const VERSION: u32 = 1;
@@ -64,7 +66,7 @@ pub(crate) fn len(
     for (block, config) in blocks.iter().zip(&config.blocks) {
         let (n_heads, head_dim) = heads(config);
         let crossed = if crosses(config) { source.unwrap_or(0) } else { 0 };
-        let tokens = position.checked_add(crossed)?;
+        let tokens = seen(config, position).len().checked_add(crossed)?;
         let cache = |cell: usize| cell.checked_mul(2 * n_heads * head_dim)?.checked_mul(tokens);
         bytes = bytes.checked_add(match block {
             BlockState::Hidden(h) => 4 * h.len(),
@@ -89,6 +91,22 @@ fn heads(block: &BlockConfig) -> (usize, usize) {
     }
 }
 
+/// The positions of the `position` so far that a later token sees, from a multiple of 4 on, where sums of values begin.
+fn seen(block: &BlockConfig, position: usize) -> Range<usize> {
+    match block {
+        BlockConfig::Transformer(t) if t.window > 0 => {
+            (position + 1).saturating_sub(t.window) / 4 * 4..position
+        }
+        _ => 0..position,
+    }
+}
+
+/// Where they stand in caches whose first place is that of position `origin`.
+fn places_of(block: &BlockConfig, position: usize, origin: usize) -> Range<usize> {
+    let Range { start, end } = seen(block, position);
+    start.saturating_sub(origin)..end - origin
+}
+
 /// Whether a block remembers a source.
 fn crosses(block: &BlockConfig) -> bool {
     matches!(block, BlockConfig::Transformer(t) if t.cross_attention)
@@ -104,8 +122,15 @@ pub(crate) fn cell(blocks: &[BlockState]) -> u32 {
     cells.max().unwrap_or(0)
 }
 
-/// Writes a state to `out`, which is as long as [`len`] says.
-pub(crate) fn write(head: Head, blocks: &[BlockState], config: &ModelConfig, logits: &[f32], out: &mut [u8]) {
+/// Writes a state to `out`, which is as long as [`len`] says; `origin` is the position at the first place of the caches.
+pub(crate) fn write(
+    head: Head,
+    blocks: &[BlockState],
+    config: &ModelConfig,
+    origin: usize,
+    logits: &[f32],
+    out: &mut [u8],
+) {
     let (body, checksum) = out.split_at_mut(out.len() - CHECKSUM);
     let mut out = Writer { left: body };
     out.bytes(MAGIC);
@@ -114,8 +139,9 @@ pub(crate) fn write(head: Head, blocks: &[BlockState], config: &ModelConfig, log
     for number in [head.model, head.position, head.n_logits].into_iter().chain(head.source) {
         out.bytes(&number.to_le_bytes());
     }
-    let lens = (head.position as usize, head.source.unwrap_or(0) as usize);
+    let (position, source) = (head.position as usize, head.source.unwrap_or(0) as usize);
     for (block, config) in blocks.iter().zip(&config.blocks) {
+        let lens = (places_of(config, position, origin), source);
         match block {
             BlockState::Hidden(h) => out.floats(h),
             BlockState::Lstm { h, c } => {
@@ -158,14 +184,14 @@ pub(crate) fn read(
     bytes: &[u8],
     blocks: &mut [BlockState],
     config: &ModelConfig,
-    position: usize,
+    (position, origin): (usize, usize),
     source: Option<usize>,
     logits: &mut [f32],
 ) {
     let head = HEAD + source.map_or(0, |_| size_of::<u64>());
     let mut reader = Reader { left: &bytes[head..bytes.len() - CHECKSUM] };
-    let lens = (position, source.unwrap_or(0));
     for (block, config) in blocks.iter_mut().zip(&config.blocks) {
+        let lens = (places_of(config, position, origin), source.unwrap_or(0));
         match block {
             BlockState::Hidden(h) => reader.floats(h),
             BlockState::Lstm { h, c } => {
@@ -228,12 +254,12 @@ impl Writer<'_> {
         &mut self,
         cache: &Cache<C>,
         heads: (usize, usize),
-        lens: (usize, usize),
+        lens: (Range<usize>, usize),
     ) {
         cache.last.iter().for_each(|last| self.floats(last));
         self.key_values(&cache.own, heads, lens.0);
         if let Some(cross) = &cache.cross {
-            self.key_values(cross, heads, lens.1);
+            self.key_values(cross, heads, 0..lens.1);
         }
     }
 
@@ -241,10 +267,10 @@ impl Writer<'_> {
         &mut self,
         cache: &KeyValues<C>,
         heads: (usize, usize),
-        position: usize,
+        positions: Range<usize>,
     ) {
         let (k, v) = (cache.k.as_flattened(), cache.v.as_flattened());
-        for place in places(cache.capacity, heads, position) {
+        for place in places(cache.capacity, heads, positions) {
             match place {
                 Place::Key(at) => k[at].write(self),
                 Place::Value(at) => v[at].write(self),
@@ -283,12 +309,12 @@ impl Reader<'_> {
         &mut self,
         cache: &mut Cache<C>,
         heads: (usize, usize),
-        lens: (usize, usize),
+        lens: (Range<usize>, usize),
     ) {
         cache.last.iter_mut().for_each(|last| self.floats(last));
         self.key_values(&mut cache.own, heads, lens.0);
         if let Some(cross) = &mut cache.cross {
-            self.key_values(cross, heads, lens.1);
+            self.key_values(cross, heads, 0..lens.1);
         }
     }
 
@@ -296,9 +322,9 @@ impl Reader<'_> {
         &mut self,
         cache: &mut KeyValues<C>,
         heads: (usize, usize),
-        position: usize,
+        positions: Range<usize>,
     ) {
-        let places = places(cache.capacity, heads, position);
+        let places = places(cache.capacity, heads, positions);
         let (k, v) = (cache.k.as_flattened_mut(), cache.v.as_flattened_mut());
         for place in places {
             match place {
@@ -319,13 +345,13 @@ enum Place {
 fn places(
     capacity: usize,
     (n_heads, head_dim): (usize, usize),
-    position: usize,
+    positions: Range<usize>,
 ) -> impl Iterator<Item = Place> {
     let k_unit = capacity * head_dim;
     let v_unit = head_dim.next_multiple_of(LANES) * capacity;
     let key = move |head, p, d| head * k_unit + (p / LANES * head_dim + d) * LANES + p % LANES;
     let value = move |head, p, d| head * v_unit + (d / LANES * capacity + p) * LANES + d % LANES;
-    (0..n_heads).flat_map(move |head| (0..position).map(move |p| (head, p))).flat_map(move |(head, p)| {
+    (0..n_heads).flat_map(move |head| positions.clone().map(move |p| (head, p))).flat_map(move |(head, p)| {
         let keys = (0..head_dim).map(move |d| Place::Key(key(head, p, d)));
         keys.chain((0..head_dim).map(move |d| Place::Value(value(head, p, d))))
     })

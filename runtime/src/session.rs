@@ -16,8 +16,9 @@ use std::sync::Arc;
 /// How to make a [`Session`].
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// Positions that a model with attention or learned positions can hold; the model's own context when absent. Other models
-    /// have no limit and ignore it.
+    /// Positions that a model with attention or learned positions can hold; the model's own context when absent. A model whose
+    /// blocks all attend to a window has no limit then, unless positions are learned, and keeps about twice the widest window;
+    /// asked for fewer positions, it keeps fewer. Models without attention have no limit and ignore it.
     pub ctx: Option<usize>,
     /// Threads, the caller's included; one for each big core of the machine when absent.
     pub threads: Option<usize>,
@@ -169,7 +170,7 @@ impl Session {
     }
 
     /// Bytes of the session's state as [`Session::save`] writes it now: they grow with the tokens fed in a model with
-    /// attention, and stay small in any other.
+    /// attention, in blocks with a window until that is full, and stay small in any other.
     pub fn saved_bytes(&self) -> usize {
         let n_logits = self.logits().map_or(0, <[f32]>::len);
         let (state, config) = (&self.engine.state, self.engine.model.config());
@@ -193,7 +194,7 @@ impl Session {
             n_logits: logits.len() as u64,
             source: self.engine.state.sources().first().map(|len| *len as u64),
         };
-        saved::write(head, blocks, self.engine.model.config(), logits, out);
+        saved::write(head, blocks, self.engine.model.config(), self.engine.state.origins[0], logits, out);
     }
 
     /// Goes on from a state that [`Session::save`] wrote.
@@ -219,21 +220,23 @@ impl Session {
         }
         let n_logits = if head.n_logits == 0 { 0 } else { model.config().vocab_size };
         let state = &mut self.engine.state;
-        let expected = saved::len(&state.blocks, model.config(), position, n_logits, source);
         // Nobody has fed more, and positions must not wrap.
-        let fits = position <= isize::MAX as usize / 2
+        let position = position.min(isize::MAX as usize / 2);
+        let expected = saved::len(&state.blocks, model.config(), position, n_logits, source);
+        let fits = position as u64 == head.position
             && (source != Some(0) || position == 0)
             && expected == Some(bytes.len())
             && head.n_logits == n_logits as u64;
         if !fits || head.cell != saved::cell(&state.blocks) {
             return Err(Error::SavedState("its numbers contradict each other"));
         }
-        state.positions[0] = position;
+        let origin = state.first_kept(position);
+        (state.positions[0], state.origins[0]) = (position, origin);
         if let (Some(encoder), Some(source)) = (&mut state.encoder, source) {
             encoder.lens[0] = source;
         }
         let logits = &mut self.engine.ws.logits[..n_logits];
-        saved::read(bytes, &mut state.blocks, model.config(), position, source, logits);
+        saved::read(bytes, &mut state.blocks, model.config(), (position, origin), source, logits);
         self.has_logits = n_logits > 0;
         Ok(())
     }
@@ -243,7 +246,8 @@ impl Session {
         self.engine.state.positions[0]
     }
 
-    /// Positions that the session can hold; `None` for a model without attention and learned positions, which has no limit.
+    /// Positions that the session can hold; `None` for a model without limit: one whose blocks, if they attend, all have
+    /// a window, and whose positions are not learned.
     pub fn context(&self) -> Option<usize> {
         self.engine.ctx
     }

@@ -11,6 +11,9 @@ use siskin_format::config::{Position, RnnConfig, TransformerConfig};
 use siskin_format::{BlockConfig, ModelConfig};
 use std::ops::Range;
 
+/// Caches are moved by multiples of so many positions, so that each position keeps its lane in every sum (NUMERICS.md, 4).
+const STEP: usize = 16;
+
 /// What a plan must know of a model's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Weights {
@@ -27,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) slots: usize,
     /// Positions of the caches, a multiple of 8; 0 without attention.
     capacity: usize,
+    /// Positions that any token sees at most.
+    window: usize,
     /// Tokens of one pass.
     pub(crate) batch: usize,
     /// Tokens whose logits are made in one product.
@@ -51,18 +56,18 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan for `slots` sequences of `ctx` positions, passes of at most `batch` tokens, or as many as there are
-    /// sequences, and `threads` threads; `None` when a size cannot be counted.
+    /// The plan for `slots` sequences of `ctx` positions, or without end, passes of at most `batch` tokens, or as many as there
+    /// are sequences, and `threads` threads; `None` when a size cannot be counted.
     pub(crate) fn new(
         config: &ModelConfig,
         weights: Weights,
         slots: usize,
-        ctx: usize,
+        ctx: Option<usize>,
         batch: usize,
         threads: usize,
     ) -> Option<Plan> {
-        let capacity = if config.has_attention() { ctx.checked_next_multiple_of(LANES)? } else { 0 };
         let batch = batch.max(slots);
+        let capacity = if config.has_attention() { capacity(config, ctx, batch)? } else { 0 };
         let widths = config.widths();
         let width = widths.iter().copied().max().unwrap_or(0);
         let (mut b, mut q, mut kv, mut gate, mut gx, mut scratch) = (0, 0, 0, 0, 0, 0);
@@ -85,6 +90,7 @@ impl Plan {
         let mut plan = Plan {
             slots,
             capacity,
+            window: config.widest_window().unwrap_or(usize::MAX),
             batch,
             head_batch: batch.min(4),
             quantized: weights.quantized,
@@ -112,6 +118,21 @@ impl Plan {
     fn logit_rows(&self) -> usize {
         (self.head_batch + 1).max(self.slots)
     }
+}
+
+/// Positions of the caches, for `ctx` positions and passes of `batch` tokens. Where every block has a window, what lies before it is
+/// given up: there is room for the window before a call, to which a cancelled call goes back, for the window of its latest
+/// token, each with what [`State::make_room`] keeps besides, and for a pass.
+fn capacity(config: &ModelConfig, ctx: Option<usize>, batch: usize) -> Option<usize> {
+    let whole = ctx.and_then(|ctx| ctx.checked_next_multiple_of(LANES));
+    let window = match config.widest_window().filter(|_| !config.has_encoder()) {
+        Some(window) => {
+            let kept = window.checked_add(STEP + STEP)?.checked_mul(2)?;
+            kept.checked_add(batch)?.checked_next_multiple_of(STEP)
+        }
+        None => None,
+    };
+    whole.into_iter().chain(window).min()
 }
 
 /// All that is allocated for a session or a batch.
@@ -195,6 +216,7 @@ pub(crate) struct Cache<C> {
 pub(crate) struct KeyValues<C> {
     pub(crate) k: Buffer<[C; LANES]>, // [n_kv_heads][slots][capacity / 8][head_dim]
     pub(crate) v: Buffer<[C; LANES]>, // [n_kv_heads][slots][ceil(head_dim / 8)][capacity]
+    heads: usize,                     // n_kv_heads
     pub(crate) slots: usize,
     pub(crate) capacity: usize,
 }
@@ -221,9 +243,26 @@ impl<C: CacheCell> KeyValues<C> {
         Some(KeyValues {
             k: memory.zeros(&[t.n_kv_heads, slots, capacity / LANES, t.head_dim])?,
             v: memory.zeros(&[t.n_kv_heads, slots, panels, capacity])?,
+            heads: t.n_kv_heads,
             slots,
             capacity,
         })
+    }
+
+    /// Moves what sequence `slot` has at the places `from` to those from `to` on; both begin at a multiple of 8.
+    fn shift(&mut self, slot: usize, from: &Range<usize>, to: usize) {
+        let (units, slots, capacity) = (self.heads * self.slots, self.slots, self.capacity);
+        let (k_unit, v_unit) = (self.k.len() / units, self.v.len() / units);
+        let head_dim = k_unit / (capacity / LANES);
+        let panels = from.start / LANES * head_dim..from.end.div_ceil(LANES) * head_dim;
+        for k in self.k.chunks_exact_mut(k_unit).skip(slot).step_by(slots) {
+            k.copy_within(panels.clone(), to / LANES * head_dim);
+        }
+        for v in self.v.chunks_exact_mut(v_unit).skip(slot).step_by(slots) {
+            for channels in v.chunks_exact_mut(capacity) {
+                channels.copy_within(from.clone(), to);
+            }
+        }
     }
 
     /// Elements of `k` that belong to one head of one sequence.
@@ -263,6 +302,15 @@ impl BlockState {
             true => BlockState::CacheF32(Cache::new(t, width, slots, plan.capacity, memory)?),
             false => BlockState::CacheF16(Cache::new(t, width, slots, plan.capacity, memory)?),
         })
+    }
+
+    /// Moves positions of a sequence within a cache, as [`KeyValues::shift`].
+    fn shift(&mut self, slot: usize, from: &Range<usize>, to: usize) {
+        match self {
+            BlockState::CacheF32(cache) => cache.own.shift(slot, from, to),
+            BlockState::CacheF16(cache) => cache.own.shift(slot, from, to),
+            BlockState::Hidden(_) | BlockState::Lstm { .. } => {}
+        }
     }
 
     /// The floats that every step overwrites, `[slots, width]` each.
@@ -307,11 +355,24 @@ impl EncoderState {
 pub(crate) struct State {
     /// Tokens of each sequence.
     pub(crate) positions: Buffer<usize>, // [slots]
+    /// Position that stands at the first place of each sequence's caches, a multiple of [`STEP`]: 0 until a window has gone on.
+    pub(crate) origins: Buffer<usize>, // [slots]
     pub(crate) blocks: Vec<BlockState>,
     /// In a model with an encoder.
     pub(crate) encoder: Option<EncoderState>,
-    /// Positions and carried floats before the current call.
-    before: (Buffer<usize>, Buffer<f32>),
+    /// What a cancelled call goes back to.
+    before: Before,
+    /// Positions of the caches, and that any token sees at most.
+    capacity: usize,
+    window: usize,
+}
+
+/// Positions, origins and carried floats before the current call.
+#[derive(Debug)]
+struct Before {
+    positions: Buffer<usize>, // [slots]
+    origins: Buffer<usize>,   // [slots]
+    floats: Buffer<f32>,      // [slots, width], of every block
 }
 
 impl State {
@@ -330,12 +391,51 @@ impl State {
             floats += carried(block, width);
             width = block.output_width(width);
         }
-        let before = (memory.zeros(&[slots])?, memory.zeros(&[slots, floats])?);
+        let before = Before {
+            positions: memory.zeros(&[slots])?,
+            origins: memory.zeros(&[slots])?,
+            floats: memory.zeros(&[slots, floats])?,
+        };
         let encoder = match config.has_encoder() {
             true => Some(EncoderState::new(config, plan, memory)?),
             false => None,
         };
-        Some(State { positions: memory.zeros(&[slots])?, blocks, encoder, before })
+        let (positions, origins) = (memory.zeros(&[slots])?, memory.zeros(&[slots])?);
+        let capacity = if config.has_attention() { plan.capacity } else { usize::MAX };
+        Some(State { positions, origins, blocks, encoder, before, capacity, window: plan.window })
+    }
+
+    /// The first position, rounded down to a multiple of [`STEP`], that the token at `position` or a later one sees.
+    pub(crate) fn first_kept(&self, position: usize) -> usize {
+        (position + 1).saturating_sub(self.window) / STEP * STEP
+    }
+
+    /// Makes room for `len` more positions of a sequence: gives up what lies before the windows of the next token and of the first
+    /// of the current call, to which the call goes back when it is cancelled. Both are moved to the front of the caches, in one
+    /// piece where they touch.
+    ///
+    /// No lane changes, so no bit does. Decoding comes here once in a window, so a token costs less than one position's move.
+    pub(crate) fn make_room(&mut self, slot: usize, len: usize) {
+        let (start, position) = (self.before.positions[slot], self.positions[slot]);
+        let (old_origin, origin) = (self.before.origins[slot], self.origins[slot]);
+        if position - origin + len <= self.capacity {
+            return;
+        }
+        let (old, new) = (self.first_kept(start), self.first_kept(position));
+        let gap = start.next_multiple_of(STEP);
+        if new < gap {
+            self.shift(slot, old - origin..position - origin, 0);
+            self.origins[slot] = old;
+        } else {
+            self.shift(slot, old - old_origin..start - old_origin, 0);
+            self.shift(slot, new - origin..position - origin, gap - old);
+            self.origins[slot] = new - (gap - old);
+        }
+        self.before.origins[slot] = old;
+    }
+
+    fn shift(&mut self, slot: usize, from: Range<usize>, to: usize) {
+        self.blocks.iter_mut().for_each(|block| block.shift(slot, &from, to));
     }
 
     /// Tokens of each sequence's source, of those that have one; none in a model without an encoder.
@@ -343,10 +443,13 @@ impl State {
         self.encoder.as_ref().map_or(&[], |encoder| &encoder.lens)
     }
 
-    /// Keeps what [`State::undo`] goes back to. Caches need no copy: no position is read before it is written again.
+    /// Keeps what [`State::undo`] goes back to. Caches need no copy: no position is read before it is written again, and
+    /// [`State::make_room`] spares what is gone back to.
     pub(crate) fn keep(&mut self) {
-        let (positions, mut floats) = (&mut self.before.0, &mut self.before.1[..]);
+        let Before { positions, origins, floats } = &mut self.before;
+        let mut floats = &mut floats[..];
         positions.copy_from_slice(&self.positions);
+        origins.copy_from_slice(&self.origins);
         for state in self.blocks.iter_mut().flat_map(BlockState::carried) {
             let (kept, rest) = floats.split_at_mut(state.len());
             kept.copy_from_slice(state);
@@ -356,8 +459,10 @@ impl State {
 
     /// Goes back to what [`State::keep`] has kept.
     pub(crate) fn undo(&mut self) {
-        let (positions, mut floats) = (&self.before.0, &self.before.1[..]);
+        let Before { positions, origins, floats } = &self.before;
+        let mut floats = &floats[..];
         self.positions.copy_from_slice(positions);
+        self.origins.copy_from_slice(origins);
         for state in self.blocks.iter_mut().flat_map(BlockState::carried) {
             let (kept, rest) = floats.split_at(state.len());
             state.copy_from_slice(kept);
@@ -368,7 +473,7 @@ impl State {
     /// Forgets a sequence and its source. Caches keep their bytes, which no position reads before it is written again.
     pub(crate) fn reset(&mut self, slot: usize) {
         let slots = self.positions.len();
-        self.positions[slot] = 0;
+        (self.positions[slot], self.origins[slot]) = (0, 0);
         if let Some(encoder) = &mut self.encoder {
             encoder.lens[slot] = 0;
         }

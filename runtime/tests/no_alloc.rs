@@ -96,6 +96,11 @@ fn a_step_allocates_nothing() {
                         session.forward(&[token]).unwrap();
                     }
                     session.forward_each(&[9; 20], |_, _| ()).unwrap();
+                    if session.context().is_none() {
+                        // Far enough for caches to move.
+                        session.forward(&[9; 250]).unwrap();
+                        (0..60).for_each(|token| assert!(session.forward(&[token]).is_ok()));
+                    }
                     session.reset();
                     if !source.is_empty() {
                         session.encode(&source[..1]).unwrap();

@@ -112,7 +112,9 @@ impl Reference<'_> {
         if let (Position::Rope { theta }, Some(position)) = (self.config().position, position) {
             let half = t.head_dim / 2;
             for i in 0..half {
-                let angle = position as f64 * (theta as f64).powf(-2.0 * i as f64 / t.head_dim as f64);
+                let divisor = self.config().rope_divisors.get(i).map_or(1.0, |d| f64::from(*d));
+                let frequency = (theta as f64).powf(-2.0 * i as f64 / t.head_dim as f64) / divisor;
+                let angle = position as f64 * frequency;
                 let (a, b) = (x[i], x[i + half]);
                 x[i] = a * angle.cos() - b * angle.sin();
                 x[i + half] = b * angle.cos() + a * angle.sin();
@@ -133,7 +135,8 @@ impl Reference<'_> {
         // Between two texts there is no distance that RoPE could tell.
         let turned = |position: usize| (!matches!(reach, Reach::Source(_))).then_some(position);
         let attend = |position: usize| {
-            let seen = if let Reach::Causal = reach { position + 1 } else { source.len() };
+            let first = if t.window > 0 { (position + 1).saturating_sub(t.window) } else { 0 };
+            let seen = if let Reach::Causal = reach { first..position + 1 } else { 0..source.len() };
             let mut out = Vec::new();
             for head in 0..t.n_heads {
                 let kv = head / (t.n_heads / t.n_kv_heads);
@@ -143,10 +146,10 @@ impl Reference<'_> {
                     let key = self.head(&name("k_norm"), t, &k[p][kv * d..(kv + 1) * d], turned(p));
                     (query.iter().zip(&key).map(|(q, k)| q * k).sum::<f64>() / (d as f64).sqrt()).exp()
                 };
-                let weights: Vec<f64> = (0..seen).map(score).collect();
+                let weights: Vec<f64> = seen.clone().map(score).collect();
                 let total: f64 = weights.iter().sum();
                 for i in 0..d {
-                    out.push((0..seen).map(|p| weights[p] / total * v[p][kv * d + i]).sum());
+                    out.push(seen.clone().map(|p| weights[p - seen.start] / total * v[p][kv * d + i]).sum());
                 }
             }
             self.linear(&name("wo"), &name("bo"), &out)

@@ -29,6 +29,7 @@ fn cases() -> Vec<(&'static str, ModelConfig)> {
     let find = |name: &str| cases.iter().find(|(n, _)| *n == name).expect("a family").1.clone();
     let (mut gpt, mut llama, mut shifting, mut mixed) =
         (find("gpt"), find("llama"), find("llama"), find("lstm"));
+    let (mut windowed, mut partly) = (find("llama"), find("gpt"));
     let mut turned = models::attending_to_a_source(find("llama"), 2);
 
     gpt.position = Position::Sinusoidal;
@@ -37,6 +38,9 @@ fn cases() -> Vec<(&'static str, ModelConfig)> {
     llama.logit_softcap = 6.0;
     each_transformer(&mut llama, |i, t| (t.ffn, t.qk_norm) = ([Ffn::GatedGelu, Ffn::Silu][i], true));
     each_transformer(&mut shifting, |_, t| t.token_shift = true);
+    each_transformer(&mut windowed, |i, t| t.window = [21, 13][i]);
+    windowed.rope_divisors = vec![1.0, 1.25, 2.0, 4.0, 8.0];
+    each_transformer(&mut partly, |i, t| t.window = [17, 0][i]);
     mixed.final_norm = Norm::Batch;
     mixed.blocks.insert(0, find("gpt").blocks[0].clone());
     for block in &mut mixed.blocks {
@@ -49,6 +53,8 @@ fn cases() -> Vec<(&'static str, ModelConfig)> {
         ("llama-options", llama),
         ("mixed", mixed),
         ("token-shift", shifting),
+        ("windows", windowed),
+        ("a-window", partly),
     ]);
     each_transformer(&mut turned, |i, t| (t.qk_norm, t.token_shift) = (true, i == 1));
     turned.encoder[1].head_dim = 6;

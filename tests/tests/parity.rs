@@ -134,6 +134,14 @@ fn of_blocks(blocks: Vec<BlockConfig>) -> ModelConfig {
     ModelConfig { blocks, d_model: 40, final_norm: Norm::Rms, context: 32, ..models::gpt() }
 }
 
+/// Gives each Transformer block its window.
+fn set_windows(config: &mut ModelConfig, windows: &[usize]) {
+    for (block, &window) in config.blocks.iter_mut().zip(windows) {
+        let BlockConfig::Transformer(t) = block else { panic!("a Transformer") };
+        t.window = window;
+    }
+}
+
 /// Every family with every option of its blocks, one change at a time from a plain one.
 fn zoo() -> Vec<(String, ModelConfig)> {
     let cells: &[Change<RecurrentConfig>] = &[
@@ -171,6 +179,8 @@ fn zoo() -> Vec<(String, ModelConfig)> {
         ("no biases", |t| (t.qkv_bias, t.out_bias, t.ffn_bias) = (false, false, false)),
         ("qk-norm", |t| t.qk_norm = true),
         ("token shift", |t| t.token_shift = true),
+        ("window", |t| t.window = 7),
+        ("window of one", |t| t.window = 1),
         ("one kv head", |t| t.n_kv_heads = 1),
         ("all kv heads", |t| t.n_kv_heads = 4),
         ("gelu", |t| t.ffn = Ffn::Gelu),
@@ -186,6 +196,15 @@ fn zoo() -> Vec<(String, ModelConfig)> {
     }
     let models: &[Change<ModelConfig>] = &[
         ("rope", |m| m.position = Position::Rope { theta: 10_000.0 }),
+        ("rope, divided", |m| {
+            m.position = Position::Rope { theta: 10_000.0 };
+            m.rope_divisors = vec![1.0, 1.0, 1.7, 3.0, 8.0];
+        }),
+        ("rope, windows", |m| {
+            m.position = Position::Rope { theta: 10_000.0 };
+            set_windows(m, &[9, 5]);
+        }),
+        ("a window here and there", |m| set_windows(m, &[6, 0])),
         ("sinusoidal", |m| m.position = Position::Sinusoidal),
         ("no position", |m| m.position = Position::None),
         ("untied head with bias", |m| (m.tied_head, m.head_bias) = (false, true)),
@@ -231,6 +250,7 @@ fn encoder_decoders() -> Vec<(String, ModelConfig)> {
         ("rope", |m| m.position = Position::Rope { theta: 10_000.0 }),
         ("sinusoidal", |m| m.position = Position::Sinusoidal),
         ("own head", |m| (m.tied_head, m.final_norm) = (false, Norm::Layer)),
+        ("windows", |m| set_windows(m, &[4, 8])),
         ("beside an lstm", |m| m.blocks.insert(1, BlockConfig::Lstm(cell(40)))),
         ("heads of two widths", |m| m.encoder[0].head_dim = 6),
     ];

@@ -239,6 +239,18 @@ fn medley_1_2() -> ModelConfig {
     config
 }
 
+/// The medley with what version 1.3 adds.
+fn medley_1_3() -> ModelConfig {
+    let mut config = medley_1_2();
+    config.rope_divisors = vec![1.0, 2.5, 8.0];
+    for block in &mut config.blocks {
+        if let BlockConfig::Transformer(t) = block {
+            t.window = 7;
+        }
+    }
+    config
+}
+
 fn bytes_in_turn(config: &ModelConfig) -> Vec<u8> {
     let (vocab, receipt) = (vocab(config.vocab_size), receipt());
     let contents = Contents { config, vocab: &vocab, receipt: &receipt };
@@ -263,6 +275,7 @@ fn files_of_every_version_are_read() {
         ("1.0", medley(), 9_922_946_813_487_510_236),
         ("1.1", medley_1_1(), 11_081_090_589_644_335_153),
         ("1.2", medley_1_2(), 14_930_261_521_665_356_446),
+        ("1.3", medley_1_3(), 14_930_261_521_665_356_446),
     ] {
         let path = golden(&format!("format/{version}.siskin"));
         let file = File::open(&path, &OpenOptions { verify_weights: true, ..Default::default() }).unwrap();
@@ -284,7 +297,7 @@ fn files_of_every_version_are_read() {
 #[test]
 #[ignore = "writes the file of the newest version, as long as that is not released"]
 fn write_newest_version() {
-    std::fs::write(golden("format/1.2.siskin"), bytes_in_turn(&medley_1_2())).unwrap();
+    std::fs::write(golden("format/1.3.siskin"), bytes_in_turn(&medley_1_3())).unwrap();
 }
 
 /// A sink that takes so many writes and then has no space left.

@@ -71,7 +71,8 @@ pub struct SessionArgs {
     #[arg(long)]
     pub pin: bool,
 
-    /// Positions that the session holds, for models with attention [default: the model's context]
+    /// Positions that the session holds, for models with attention [default: the model's context; no limit where every block has
+    /// a window]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub ctx: Option<usize>,
 }

@@ -45,7 +45,7 @@ pub fn refuse_encoder(model: &Model, path: &Path, why: &str, command: &str) -> R
 
 /// A session, if the machine has the memory for it.
 pub fn session(model: &Arc<Model>, file: &ModelArgs, args: &SessionArgs) -> Result<Session, Failure> {
-    if args.ctx.is_some() && !model.config().is_bounded() {
+    if args.ctx.is_some() && !model.config().is_bounded() && !model.config().has_attention() {
         note("note: --ctx is ignored, this model has no limit");
     }
     let options = SessionOptions {

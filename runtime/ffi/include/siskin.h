@@ -144,7 +144,8 @@ SISKIN_API void siskin_model_free(siskin_model *model);
 typedef struct siskin_model_info {
     size_t size;           /* set by the caller: sizeof(siskin_model_info) */
     size_t vocab_size;     /* tokens are 0 ... vocab_size - 1 */
-    size_t context;        /* positions that the model was trained for; 0: no limit (a purely recurrent model) */
+    size_t context;        /* positions that the model was trained for; 0: no limit (a purely recurrent model, or one whose
+                              blocks all attend to a window) */
     size_t n_layers;       /* blocks */
     size_t d_model;        /* width of the embedding */
     uint64_t n_parameters; /* weights, shared ones counted once */
@@ -176,8 +177,9 @@ enum {
 
 typedef struct siskin_session_options {
     size_t size;       /* sizeof(siskin_session_options) */
-    size_t context;    /* positions to hold, at most the model's; 0, the default: as many as the model's. Models without
-                          attention need none and ignore it. */
+    size_t context;    /* positions to hold, at most the model's; 0, the default: as many as the model's. A model without
+                          limit whose blocks attend to windows holds any number of positions, and keeps fewer where this is
+                          small. Models without attention need none and ignore it. */
     size_t batch;      /* tokens of a prompt that are computed together: more is faster and takes memory; 0, the default: 64 */
     size_t max_memory; /* most bytes that siskin_session_bytes() may come to; 0, the default: no limit */
     int32_t threads;   /* 1 to 256, the calling thread included; 0, the default: one for each big core */

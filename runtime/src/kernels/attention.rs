@@ -4,12 +4,17 @@
 //! arithmetic as any other: scores are `K q` with positions as rows, the output is `V^T e` with channels as rows. The queries of
 //! a tile share the loads of keys and values, but each is computed by operations of its own, in one order over the positions
 //! that it sees; a prompt in one piece, token by token, and any split over threads give the same bits.
+//!
+//! With a window a query sees the last positions alone. What lies before adds nothing to any sum, but the lanes of those that
+//! it sees are theirs by their place in the cache, modulo 16: work may begin at the multiple of 16 before the first of them, or of
+//! 4 for values, and a cache that is moved by a multiple of 16 gives the same bits.
 
 use super::norm::{at, put};
 use super::simd::{LANES, Simd};
 use super::softmax::{WIDE, exp_minus_max, load_wide};
 use super::strip::Strip;
 use super::tile::{Cell, Fetch, float_tile};
+use std::ops::Range;
 
 /// Queries that share each load of keys and values, where there are as many.
 pub const TILE: usize = 16;
@@ -34,13 +39,29 @@ pub struct HeadCache<'a, C> {
     pub capacity: usize,
 }
 
-/// How many of the first positions each of some consecutive tokens sees.
+/// Which of the first positions each of some consecutive tokens sees.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen {
-    /// The first token so many, and each later one one more: those up to its own.
-    Causal(usize),
+    /// Those up to its own, `n` for the first token and one more for each later one, or of these the last `window` (Beltagy et al. 2020).
+    Causal {
+        /// Positions up to the first token's own.
+        n: usize,
+        /// Positions that a token sees at most.
+        window: usize,
+    },
     /// Every token so many: all of a source.
     All(usize),
+}
+
+impl Seen {
+    /// What token `row` sees.
+    #[inline(always)]
+    pub fn by(self, row: usize) -> std::ops::Range<usize> {
+        match self {
+            Seen::Causal { n, window } => (n + row).saturating_sub(window)..n + row,
+            Seen::All(n) => 0..n,
+        }
+    }
 }
 
 /// `out = softmax(q K^T * scale) V` (Vaswani et al. 2017, equation 1); row t of `out` sees what `seen` says of token t.
@@ -57,26 +78,25 @@ pub(super) fn attend<S: Simd, C: Cell>(
     scratch: &mut [f32],
     out: &mut Strip,
 ) {
-    let (first, step) = match seen {
-        Seen::Causal(n) => (n, 1),
-        Seen::All(n) => (n, 0),
-    };
     let group = out.width() / head_dim;
     let (wide, scores) = scratch.split_at_mut(head_dim * WIDE);
     for (tile, q) in q.chunks(TILE * head_dim).enumerate() {
         let queries = q.len() / head_dim;
         // Position and place of query i of the tile.
         let row = |i: usize| (tile * TILE + i) / group;
-        let seen = |i: usize| first + step * row(i);
-        let stride = seen(queries - 1).next_multiple_of(WIDE);
+        // Nothing before the base is looked at; what the query sees is counted from there.
+        let base = seen.by(row(0)).start / WIDE * WIDE;
+        let sees = |i: usize| seen.by(row(i)).start - base..seen.by(row(i)).end - base;
+        let stride = sees(queries - 1).end.next_multiple_of(WIDE);
         let scores = &mut scores[..queries * stride];
-        make_scores(s, q, cache, scale, wide.as_chunks_mut().0, scores);
+        make_scores(s, q, &cache.k[base / LANES * head_dim..], scale, wide.as_chunks_mut().0, scores);
         let mut inverse = [0.0; TILE];
         for (i, scores) in scores.chunks_exact_mut(stride).enumerate() {
-            inverse[i] = 1.0 / exp_minus_max(s, &mut scores[..seen(i)]);
+            scores[..sees(i).start].fill(f32::NEG_INFINITY);
+            inverse[i] = 1.0 / exp_minus_max(s, &mut scores[..sees(i).end]);
         }
         for panel in (0..head_dim.div_ceil(LANES)).step_by(2) {
-            let sums = weigh_values(s, cache, panel, scores, stride, seen);
+            let sums = weigh_values(s, cache, base, panel, scores, stride, sees);
             for (i, sums) in sums.iter().enumerate().take(queries) {
                 let out = &mut out.row(row(i))[(tile * TILE + i) % group * head_dim..][..head_dim];
                 let inverse = s.splat(inverse[i]);
@@ -88,12 +108,13 @@ pub(super) fn attend<S: Simd, C: Cell>(
     }
 }
 
-/// Scores of all positions that some query sees, each query's in a row of `scores`; `wide` `[head_dim]` is scratch.
+/// Scores of all positions from the first of `k` on that some query sees, each query's in a row of `scores`; `wide` `[head_dim]`
+/// is scratch.
 #[inline(always)]
 fn make_scores<S: Simd, C: Cell>(
     s: S,
     q: &[f32],
-    cache: HeadCache<C>,
+    k: &[[C; LANES]],
     scale: f32,
     wide: &mut [[f32; WIDE]],
     scores: &mut [f32],
@@ -103,11 +124,11 @@ fn make_scores<S: Simd, C: Cell>(
     let stride = scores.len() / queries;
     let query = |i: usize| &q[i * head_dim..(i + 1) * head_dim];
     let mut acc = [[[s.splat(0.0); 2]; 4]; TILE];
-    let keys = |panel: usize| &cache.k[panel * head_dim..(panel + 1) * head_dim];
+    let keys = |panel: usize| &k[panel * head_dim..(panel + 1) * head_dim];
     for first in (0..stride).step_by(WIDE) {
         // The last panel may be alone.
         let panel = first / LANES;
-        let pair = [keys(panel), keys((panel + 1).min(cache.capacity / LANES - 1))];
+        let pair = [keys(panel), keys((panel + 1).min(k.len() / head_dim - 1))];
         if queries == 1 {
             // The next pair follows this one.
             let [[a, b]] = float_tile(s, 2 * head_dim, Fetch::ALL, pair, [query(0)]);
@@ -189,52 +210,72 @@ fn every_fourth<S: Simd, const T: usize>(
     acc
 }
 
-/// `sum e[p] v[p]` over the positions that each query sees, for the channels of two panels from `panel` on.
+/// `sum e[p] v[p]` over the positions that each query sees, counted from `base`, for the channels of two panels from `panel` on. Up to
+/// three before a window have an e of 0.
 #[inline(always)]
 fn weigh_values<S: Simd, C: Cell>(
     s: S,
     cache: HeadCache<C>,
+    base: usize,
     panel: usize,
     scores: &[f32],
     stride: usize,
-    seen: impl Fn(usize) -> usize,
+    sees: impl Fn(usize) -> Range<usize>,
 ) -> [[S::F; 2]; TILE] {
     let queries = scores.len() / stride;
     let values = |panel: usize| {
         // The last panel may be alone.
         let panel = panel.min(cache.v.len() / cache.capacity - 1);
-        &cache.v[panel * cache.capacity..(panel + 1) * cache.capacity]
+        &cache.v[panel * cache.capacity + base..(panel + 1) * cache.capacity]
     };
     let pair = [values(panel), values(panel + 1)];
     let mut sums = [[s.splat(0.0); 2]; TILE];
     if queries == 1 {
-        let n = seen(0);
-        [sums[0]] = float_tile(s, BLOCK, Fetch::ALL, pair.map(|values| &values[..n]), [&scores[..n]]);
+        let Range { start, end } = sees(0);
+        let quads = start / 4 * 4..end;
+        let (values, e) = (pair.map(|values| &values[quads.clone()]), [&scores[quads.clone()]]);
+        [sums[0]] = float_tile(s, BLOCK, Fetch::ALL, values, e);
         return sums;
     }
     let mut acc = [[[s.splat(0.0); 2]; 4]; TILE];
     let mut wide = [[0.0; WIDE]; BLOCK];
-    for first in (0..seen(queries - 1)).step_by(BLOCK) {
-        let block = first..(first + BLOCK).min(seen(queries - 1));
+    let all = sees(queries - 1).end;
+    for first in (0..all).step_by(BLOCK) {
+        let block = first..(first + BLOCK).min(all);
         widen(s, pair.map(|values| &values[block.clone()]), &mut wide);
-        // What several queries see together, and then each alone: a position that is not seen must not take part.
-        let (mut i, mut common) = (0, [0; TILE]);
-        while i + 4 <= queries {
-            let n = (seen(i).clamp(first, block.end) - first) / 4 * 4;
-            let e = |i: usize| &scores[i * stride + first..][..n];
-            for j in 0..4 {
-                let before = [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]];
-                let after = every_fourth(s, &wide[..n], [e(i), e(i + 1), e(i + 2), e(i + 3)], j, before);
-                [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]] = after;
+        let here = |i: usize| {
+            let Range { start, end } = sees(i);
+            (start / 4 * 4).clamp(first, block.end) - first..end.clamp(first, block.end) - first
+        };
+        // What four queries see together, and what each of them sees alone before and after: a position that is not seen must
+        // not take part.
+        let common = |i: usize| {
+            let group = i / 4 * 4;
+            let (start, end) = match group + 4 <= queries {
+                true => (here(group + 3).start, here(group).end / 4 * 4),
+                false => (0, 0),
+            };
+            if start < end { start..end } else { here(i).start..here(i).start }
+        };
+        // Only where windows begin is there something before.
+        for part in usize::from(sees(queries - 1).start == 0)..2 {
+            for i in (0..if part == 1 { queries / 4 * 4 } else { 0 }).step_by(4) {
+                let common = common(i);
+                let e = |i: usize| &scores[i * stride + first..][common.clone()];
+                let tile = [e(i), e(i + 1), e(i + 2), e(i + 3)];
+                for j in 0..4 {
+                    let before = [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]];
+                    let after = every_fourth(s, &wide[common.clone()], tile, j, before);
+                    [acc[i][j], acc[i + 1][j], acc[i + 2][j], acc[i + 3][j]] = after;
+                }
             }
-            common[i..i + 4].fill(n);
-            i += 4;
-        }
-        for (i, acc) in acc.iter_mut().enumerate().take(queries) {
-            let n = seen(i).clamp(first, block.end) - first;
-            let e = &scores[i * stride + first..][..n];
-            for (j, acc) in acc.iter_mut().enumerate() {
-                [*acc] = every_fourth(s, &wide[common[i]..n], [&e[common[i]..]], j, [*acc]);
+            for (i, acc) in acc.iter_mut().enumerate().take(queries) {
+                let (here, common) = (here(i), common(i));
+                let alone = if part == 0 { here.start..common.start } else { common.end..here.end };
+                let e = &scores[i * stride + first..][alone.clone()];
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    [*acc] = every_fourth(s, &wide[alone.clone()], [e], j, [*acc]);
+                }
             }
         }
     }

@@ -283,12 +283,12 @@ proptest! {
     #[test]
     fn attention_equals_scalar_and_double_precision(
         head_dim in 1usize..70, n in 1usize..150, rows in 1usize..20, group in 1usize..5, spare in 0usize..20,
-        causal in any::<bool>(), seed in 1u64..u64::MAX
+        causal in any::<bool>(), window in prop_oneof![Just(usize::MAX), 1usize..40], shift in 0usize..3,
+        seed in 1u64..u64::MAX
     ) {
         let mut rng = Rng(seed);
         let positions = n + rows - 1;
-        let seen_by = |row: usize| if causal { n + row } else { n };
-        let seen = if causal { Seen::Causal(n) } else { Seen::All(n) };
+        let seen = if causal { Seen::Causal { n, window } } else { Seen::All(n) };
         let capacity = (positions + spare).next_multiple_of(LANES);
         let queries = rng.floats(rows * group * head_dim);
         let (keys, values) = (rng.floats(positions * head_dim), rng.floats(positions * head_dim));
@@ -321,10 +321,25 @@ proptest! {
         prop_assert_eq!(bits(&wide), bits(&expected));
         // So is that of a query alone.
         for (i, query) in queries.chunks_exact(head_dim).enumerate() {
-            let (seen, end) = (seen_by(i / group), seen_by(i / group) * head_dim);
-            let alone = [query, &keys[..end], &values[..end]];
-            let found = run(scalar(), f16::NAN, alone, [head_dim, 1, capacity], Seen::All(seen));
+            let n = seen.by(i / group).end;
+            let alone = [query, &keys[..n * head_dim], &values[..n * head_dim]];
+            let seen = if causal { Seen::Causal { n, window } } else { Seen::All(n) };
+            let found = run(scalar(), f16::NAN, alone, [head_dim, 1, capacity], seen);
             prop_assert_eq!(bits(&found), bits(&expected[i * head_dim..(i + 1) * head_dim]));
+        }
+        // So is that over a cache without the sixteens of positions that nobody sees any more.
+        let unseen = seen.by(0).start;
+        let gone = (unseen / 16).min(shift) * 16;
+        let left = [&queries[..], &keys[gone * head_dim..], &values[gone * head_dim..]];
+        let moved = if causal { Seen::Causal { n: n - gone, window } } else { seen };
+        prop_assert_eq!(bits(&run(scalar(), f16::NAN, left, sizes, moved)), bits(&expected));
+        // Nor do positions outside of the window, whatever they hold, as far as values of a weight of 0 are numbers.
+        let (mut odd_keys, mut odd_values) = (keys.clone(), values.clone());
+        odd_keys[..unseen * head_dim].fill(f32::NAN);
+        odd_values[..unseen / 4 * 4 * head_dim].fill(f32::INFINITY);
+        for kernels in [scalar()].into_iter().chain(others()) {
+            let found = run(kernels, f16::NAN, [&queries, &odd_keys, &odd_values], sizes, seen);
+            prop_assert_eq!(bits(&found), bits(&expected));
         }
         for kernels in others() {
             let found = run(kernels, f16::NAN, [&queries, &keys, &values], sizes, seen);
@@ -336,10 +351,11 @@ proptest! {
             for (q, out) in queries.chunks_exact(head_dim).zip(out.chunks_exact(head_dim)) {
                 let half = |x: f32| half(x) as f64;
                 let score = |p: usize| (0..head_dim).map(|d| q[d] as f64 * half(keys[p * head_dim + d])).sum::<f64>();
-                let weight: Vec<f64> = (0..seen_by(t)).map(|p| (score(p) * scale as f64).exp()).collect();
+                let sees = seen.by(t);
+                let weight: Vec<f64> = sees.clone().map(|p| (score(p) * scale as f64).exp()).collect();
                 let total: f64 = weight.iter().sum();
                 for (d, out) in out.iter().enumerate() {
-                    let exact = (0..seen_by(t)).map(|p| weight[p] / total * half(values[p * head_dim + d])).sum::<f64>();
+                    let exact = sees.clone().map(|p| weight[p - sees.start] / total * half(values[p * head_dim + d])).sum::<f64>();
                     prop_assert!((*out as f64 - exact).abs() < 3e-6, "{out} for {exact}");
                 }
             }

@@ -1,5 +1,6 @@
 //! Multi-head attention (Vaswani et al. 2017) over a cache, with shared heads of keys and values (Ainslie et al. 2023): causal,
-//! or to the whole of a source, as in an encoder and in the cross-attention of a decoder.
+//! over all positions so far or a window of them (Beltagy et al. 2020), or to the whole of a source, as in an encoder and in the
+//! cross-attention of a decoder.
 
 use super::rope;
 use crate::error::Error;
@@ -26,23 +27,25 @@ pub(crate) struct Attention {
     n_heads: usize,
     n_kv_heads: usize,
     head_dim: usize,
+    /// Positions that a token sees at most.
+    window: usize,
     eps: f32,
 }
 
 /// What a token sees.
 #[derive(Clone, Copy)]
 enum Reach<'a> {
-    /// The positions up to its own.
+    /// The positions up to its own, as far as its window goes.
     Causal,
     /// All positions of its source, as many as stand here for its slot.
     Source(&'a [usize]),
 }
 
 impl Reach<'_> {
-    /// What the segment's rows from number `row` on see.
-    fn seen(self, segment: &Segment, row: usize) -> Seen {
+    /// What the segment's rows from number `row` on see, of the last `window` positions at most where the text is their own.
+    fn seen(self, segment: &Segment, row: usize, window: usize) -> Seen {
         match self {
-            Reach::Causal => Seen::Causal(segment.position + row + 1),
+            Reach::Causal => Seen::Causal { n: segment.place() + row + 1, window },
             Reach::Source(lens) => Seen::All(lens[segment.slot]),
         }
     }
@@ -73,6 +76,7 @@ impl Attention {
             n_heads: t.n_heads,
             n_kv_heads: t.n_kv_heads,
             head_dim: t.head_dim,
+            window: if t.window > 0 { t.window } else { usize::MAX },
             eps: config.norm_eps,
         })
     }
@@ -180,8 +184,8 @@ impl Attention {
                         let at = row * kv_width + head * head_dim;
                         key.copy_from_slice(&k[at..at + head_dim]);
                         self.turn(kernels, key, k_norm, row_of(angles, row, head_dim), copy);
-                        let position = segment.position + row - segment.start;
-                        remember(key, &v[at..at + head_dim], position, capacity, k_head, v_head);
+                        let place = segment.place() + row - segment.start;
+                        remember(key, &v[at..at + head_dim], place, capacity, k_head, v_head);
                     }
                 }
             }
@@ -210,7 +214,8 @@ impl Attention {
         let q_norm = elements(&self.q_norm, cx.weights);
         let (kernels, attend, segments) = (cx.kernels, C::attend(cx.kernels), &*cx.segments);
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let seen = cut(segments, TILE.div_ceil(group), reach, bands, owners);
+        let window = self.window;
+        let seen = cut(segments, TILE.div_ceil(group), reach, window, bands, owners);
         let out = Grid::new(Strip::new(b.floats(cx.tokens, q_width), cx.tokens, q_width), bands, unit);
         // By measurement, a channel costs like 3 bytes of weights and a position like 30.
         let cost = (seen * group * (3 * head_dim + 30)).div_ceil(bands.len().max(1));
@@ -232,7 +237,7 @@ impl Attention {
                     v: &cache.v[at * v_unit..(at + 1) * v_unit],
                     capacity: cache.capacity,
                 };
-                let seen = reach.seen(segment, rows.start - segment.start);
+                let seen = reach.seen(segment, rows.start - segment.start, window);
                 attend(queries, head_dim, head_cache, seen, scale, rest, &mut out.get(item));
             }
         });
@@ -245,11 +250,12 @@ fn row_of(angles: &[f32], row: usize, head_dim: usize) -> &[f32] {
     if angles.is_empty() { angles } else { &angles[row * head_dim..(row + 1) * head_dim] }
 }
 
-/// Cuts the segments in bands of at most `height` rows, and says how many positions all rows see together.
+/// Cuts the segments in bands of at most `height` rows, and says how many positions all rows see together, each at most `window`.
 fn cut(
     segments: &[Segment],
     height: usize,
     reach: Reach,
+    window: usize,
     bands: &mut Buffer<Range<usize>>,
     owners: &mut Buffer<usize>,
 ) -> usize {
@@ -262,11 +268,9 @@ fn cut(
             bands.push(start..(start + height).min(end));
             owners.push(owner);
         }
-        seen += match reach.seen(segment, 0) {
-            // The mean of the first and the last row's.
-            Seen::Causal(first) => segment.len * (2 * first + segment.len - 1) / 2,
-            Seen::All(n) => segment.len * n,
-        };
+        // The mean of the first and the last row's.
+        let of = reach.seen(segment, 0, window);
+        seen += segment.len * (of.by(0).len() + of.by(segment.len - 1).len()) / 2;
     }
     seen
 }

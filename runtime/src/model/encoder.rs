@@ -133,7 +133,7 @@ impl Model {
 /// What follows is about the tokens `piece` of a source, in caches as those of `slot`.
 fn enter(cx: &mut Cx, slot: usize, piece: &Range<usize>) {
     let len = piece.len();
-    cx.segments[0] = Segment { slot, position: piece.start, start: 0, len, wanted: len };
+    cx.segments[0] = Segment { slot, position: piece.start, origin: 0, start: 0, len, wanted: len };
     cx.tokens = len;
 }
 

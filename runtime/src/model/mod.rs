@@ -168,17 +168,31 @@ impl Model {
         self.plan(slots, options).map(|plan| plan.bytes)
     }
 
-    pub(crate) fn plan(&self, slots: usize, options: &SessionOptions) -> Result<Plan, Error> {
+    /// Positions that each sequence of a session with these options can hold; `None` for no limit.
+    ///
+    /// # Errors
+    /// [`Error::Context`] for more than the model's context where that is a bound, and for none at all.
+    pub(crate) fn bound(&self, options: &SessionOptions) -> Result<Option<usize>, Error> {
         let config = self.config();
-        let ctx = options.ctx.unwrap_or(config.context);
-        if config.is_bounded() && !(1..=config.context).contains(&ctx) {
-            return Err(Error::Context { asked: ctx, max: config.context });
+        let (max, asked) = match config.is_bounded() {
+            true => (config.context, Some(options.ctx.unwrap_or(config.context))),
+            // A window bounds what is kept, and who asks for fewer positions gets fewer.
+            false if config.has_attention() => (usize::MAX, options.ctx),
+            false => return Ok(None),
+        };
+        match asked {
+            Some(ctx) if !(1..=max).contains(&ctx) => Err(Error::Context { asked: ctx, max: config.context }),
+            asked => Ok(asked),
         }
+    }
+
+    pub(crate) fn plan(&self, slots: usize, options: &SessionOptions) -> Result<Plan, Error> {
+        let ctx = self.bound(options)?;
         if slots == 0 {
             return Err(Error::Slot { slot: 0, slots });
         }
         let (batch, threads) = (options.batch.max(1), options.n_threads());
-        let plan = Plan::new(config, self.weights, slots, ctx, batch, threads);
+        let plan = Plan::new(self.config(), self.weights, slots, ctx, batch, threads);
         plan.filter(|plan| plan.bytes <= isize::MAX as usize).ok_or(Error::OutOfMemory { bytes: usize::MAX })
     }
 

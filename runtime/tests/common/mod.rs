@@ -167,6 +167,35 @@ pub fn models() -> Vec<(&'static str, ModelConfig)> {
             },
         ),
         (
+            "windows",
+            ModelConfig {
+                position: rope,
+                rope_divisors: vec![1.0, 1.5, 2.0, 4.0, 8.0],
+                ..config(
+                    35,
+                    vec![
+                        transformer(TransformerConfig { window: 21, ..llama_block() }),
+                        transformer(TransformerConfig { window: 1, token_shift: true, ..gpt_block() }),
+                        transformer(TransformerConfig { window: 33, n_kv_heads: 1, ..llama_block() }),
+                    ],
+                )
+            },
+        ),
+        (
+            "windows here and there",
+            ModelConfig {
+                position: Position::Learned,
+                ..config(
+                    40,
+                    vec![
+                        transformer(TransformerConfig { window: 5, ..gpt_block() }),
+                        BlockConfig::Gru(full(40, Norm::Rms)),
+                        transformer(llama_block()),
+                    ],
+                )
+            },
+        ),
+        (
             "mixed",
             config(
                 40,

@@ -47,6 +47,14 @@ fn file(config: &ModelConfig, index: usize, dtype: DType) -> Vec<u8> {
     to_bytes(&contents, |spec| spec.dtype_for(dtype), weights).expect("a valid configuration")
 }
 
+/// A Transformer block with a window.
+fn windowed(mut block: BlockConfig, window: usize) -> BlockConfig {
+    if let BlockConfig::Transformer(t) = &mut block {
+        t.window = window;
+    }
+    block
+}
+
 /// One config per family and option; every width is tiny, none a multiple of a panel or a group.
 fn configs() -> Vec<ModelConfig> {
     let cell = |hidden, norm| RecurrentConfig { hidden, norm, residual: false, bias: true };
@@ -113,6 +121,18 @@ fn configs() -> Vec<ModelConfig> {
             ..base(5, rope, vec![transformer(Norm::Rms, Ffn::GatedSilu, false); 2])
         },
         base(7, Position::Sinusoidal, vec![transformer(Norm::Batch, Ffn::Relu2, true)]),
+        ModelConfig {
+            rope_divisors: vec![2.5],
+            ..base(7, rope, vec![windowed(transformer(Norm::Rms, Ffn::Relu, false), 3)])
+        },
+        base(
+            5,
+            Position::Learned,
+            vec![
+                windowed(transformer(Norm::None, Ffn::Gelu, true), 1),
+                transformer(Norm::Rms, Ffn::Silu, false),
+            ],
+        ),
         base(
             5,
             rope,
@@ -285,7 +305,7 @@ mod tests {
 
     #[test]
     fn samples_are_valid_and_their_maps_cover_them() {
-        assert_eq!(samples().len(), 22);
+        assert_eq!(samples().len(), 26);
         for sample in samples() {
             File::from_bytes(sample.bytes.clone()).unwrap().verify().unwrap();
             for (section, fields) in sample.sections.iter().zip(&sample.fields) {

@@ -146,3 +146,63 @@ fn one_config_has_one_encoding() {
     assert_refused!(file, Error::Meta { error: MetaError::BadValue { ref key, .. }, .. } if key == "model.norm_eps");
     let _: File = open(&llama()).unwrap();
 }
+
+/// The llama file with one key of its config set.
+fn with_key(key: &str, value: Value) -> RawFile {
+    let mut meta = Meta::from_bytes(llama().section(Section::Config)).unwrap();
+    meta.set(key, value);
+    llama().with_section(Section::Config, &meta.to_bytes())
+}
+
+#[test]
+fn windows_are_sizes_of_blocks_that_attend() {
+    for window in [1, 31, siskin_format::config::MAX_VOCAB] {
+        open(&with_block(|t| t.window = window)).unwrap();
+    }
+    for window in [siskin_format::config::MAX_VOCAB + 1, usize::MAX] {
+        let file = with_block(|t| t.window = window);
+        assert_refused!(file, Error::Config(ConfigError::TooLarge { field: "window", .. }));
+    }
+    // A column that says nothing is left out; a short one, and another type, are none.
+    for value in [
+        Value::U64s(vec![0, 0]),
+        Value::U64s(vec![4]),
+        Value::U64s(vec![4; 3]),
+        Value::U64(4),
+        Value::F64s(vec![4.0; 2]),
+    ] {
+        assert_refused!(with_key("blocks.window", value), Error::Meta { .. });
+    }
+    let mut meta = Meta::from_bytes(tiny().section(Section::Config)).unwrap();
+    meta.set("blocks.window", Value::U64s(vec![4; super::tiny_config().n_layers()]));
+    let file = tiny().with_section(Section::Config, &meta.to_bytes());
+    assert_refused!(file, Error::Meta { error: MetaError::BadValue { ref key, .. }, .. } if key == "blocks.window");
+    let mut seq2seq = models::attending_to_a_source(models::llama(), 1);
+    seq2seq.encoder[0].window = 4;
+    let file = llama().with_section(Section::Config, &seq2seq.to_meta().to_bytes());
+    assert_refused!(file, Error::Meta { .. } | Error::Config(ConfigError::Encoder { .. }));
+}
+
+#[test]
+fn divisors_are_positive_and_one_for_each_pair() {
+    let pairs = 5;
+    open(&with_config(|c| c.rope_divisors = vec![1.5; pairs])).unwrap();
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, -1.0] {
+        let file = with_config(|c| c.rope_divisors = [vec![1.5; pairs - 1], vec![bad]].concat());
+        assert_refused!(file, Error::Config(ConfigError::BadNumber { field: "rope_divisors", .. }));
+    }
+    for n in [1, pairs - 1, pairs + 1, 2 * pairs, 4000] {
+        let file = with_config(|c| c.rope_divisors = vec![1.5; n]);
+        assert_refused!(file, Error::Config(ConfigError::RopeDivisors { found, expected: 5 }) if found == n);
+    }
+    for position in [Position::None, Position::Sinusoidal] {
+        let file = with_config(|c| (c.position, c.rope_divisors) = (position, vec![1.5; pairs]));
+        assert_refused!(file, Error::Config(ConfigError::RopeDivisors { found: 5, expected: 0 }));
+    }
+    // No f32, no number, and an empty list, which is left out.
+    for value in
+        [Value::F64s(vec![0.1; pairs]), Value::U64s(vec![2; pairs]), Value::F64(2.0), Value::F64s(Vec::new())]
+    {
+        assert_refused!(with_key("model.rope_divisors", value), Error::Meta { .. });
+    }
+}

@@ -103,7 +103,7 @@ impl Inspection {
     /// A block or head that is not there, or has no attention.
     pub fn head(&self, block: Option<usize>, head: Option<usize>) -> Result<Option<(usize, usize)>> {
         let n_heads = |i: usize| match self.trace.blocks.get(i) {
-            Some(BlockTrace::Attention(maps)) => Some(maps.len()),
+            Some(BlockTrace::Attention(maps, _)) => Some(maps.len()),
             _ => None,
         };
         let with: Vec<usize> = (0..self.trace.blocks.len()).filter(|i| n_heads(*i).is_some()).collect();
@@ -139,7 +139,9 @@ impl Inspection {
     /// Mean entropy of a head's rows, 1 for an even spread.
     fn entropy(&self, (block, head): (usize, usize)) -> f64 {
         match &self.trace.blocks[block] {
-            BlockTrace::Attention(maps) => attention::entropy(&maps[head], self.tokens.len()).unwrap_or(0.0),
+            BlockTrace::Attention(maps, window) => {
+                attention::entropy(&maps[head], self.tokens.len(), *window).unwrap_or(0.0)
+            }
             BlockTrace::Cell(_) => f64::INFINITY,
         }
     }
@@ -149,7 +151,7 @@ impl Inspection {
         let n = self.tokens.len();
         let rows = |values: &[f64]| -> Value { values.chunks(values.len() / n).collect() };
         let blocks = self.trace.blocks.iter().enumerate().map(|(i, block)| match block {
-            BlockTrace::Attention(maps) => {
+            BlockTrace::Attention(maps, _) => {
                 let maps: Vec<Value> = maps.iter().map(|map| rows(map)).collect();
                 json!({ "block": i, "kind": "attention", "heads": maps })
             }

@@ -148,7 +148,9 @@ fn heads(seen: &Inspection, layer: Option<usize>) -> Picture {
 /// One head, large.
 fn one_head(seen: &Inspection, block: usize, head: usize) -> Picture {
     let n = seen.tokens.len();
-    let BlockTrace::Attention(maps) = &seen.trace.blocks[block] else { unreachable!("a head has attention") };
+    let BlockTrace::Attention(maps, _) = &seen.trace.blocks[block] else {
+        unreachable!("a head has attention")
+    };
     let most = if n <= 256 { n } else { 256 };
     let values = pooled(&maps[head], n, most);
     let axis = || match n <= LABELLED {
@@ -182,7 +184,7 @@ fn one_head(seen: &Inspection, block: usize, head: usize) -> Picture {
 
 fn attention_blocks(seen: &Inspection) -> impl Iterator<Item = (usize, &Vec<Vec<f64>>)> {
     seen.trace.blocks.iter().enumerate().filter_map(|(i, block)| match block {
-        BlockTrace::Attention(maps) => Some((i, maps)),
+        BlockTrace::Attention(maps, _) => Some((i, maps)),
         BlockTrace::Cell(_) => None,
     })
 }

@@ -44,7 +44,7 @@ pub(super) enum Inside {
     /// Units `[rows, width]` of a nonlinearity.
     Units(Var, Nonlinearity),
     /// Queries, keys and values `[rows, heads.qkv_width()]`.
-    Attention(Var, Heads),
+    Attention(Var, Heads, usize),
     /// Nothing that is looked at.
     Nothing,
 }
@@ -66,7 +66,7 @@ impl<T: Float> Pass<'_, T> {
     pub(super) fn watch_inside(&mut self, part: &'static str, inside: Inside) {
         if self.traces() {
             match inside {
-                Inside::Attention(qkv, heads) => self.trace_attention(qkv, heads),
+                Inside::Attention(qkv, heads, window) => self.trace_attention(qkv, heads, window),
                 Inside::Units(h, _) if part == "cell" => self.trace_cell(h),
                 Inside::Units(..) | Inside::Nothing => {}
             }
@@ -83,8 +83,8 @@ impl<T: Float> Pass<'_, T> {
                     _ => {}
                 }
             }
-            Inside::Attention(qkv, heads) => {
-                record.entropy = entropy(self.tape.value(qkv), heads, self.layout);
+            Inside::Attention(qkv, heads, window) => {
+                record.entropy = entropy(self.tape.value(qkv), heads, self.layout, window);
             }
             Inside::Nothing => {}
         }
@@ -224,10 +224,10 @@ fn saturated<T: Float>(values: &[T]) -> f64 {
 }
 
 /// Mean over sequences and heads of the attention's entropy, 1 for an even spread.
-fn entropy<T: Float>(qkv: &[T], heads: Heads, layout: Layout) -> Option<f64> {
+fn entropy<T: Float>(qkv: &[T], heads: Heads, layout: Layout, window: usize) -> Option<f64> {
     let of = |i: usize| {
-        let p = attention::probabilities(qkv, heads, layout, i / heads.n_heads, i % heads.n_heads);
-        attention::entropy(&p, layout.len)
+        let p = attention::probabilities(qkv, heads, layout, window, (i / heads.n_heads, i % heads.n_heads));
+        attention::entropy(&p, layout.len, window)
     };
     let n = layout.batch * heads.n_heads;
     (0..n).map(of).sum::<Option<f64>>().map(|sum| sum / n as f64)

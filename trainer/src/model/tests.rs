@@ -250,6 +250,32 @@ fn token_shift_gradients() {
 }
 
 #[test]
+fn windows_and_divided_frequencies_have_gradients() {
+    let block = |window| BlockConfig::Transformer(TransformerConfig { window, ..llama_block() });
+    check(ModelConfig {
+        blocks: vec![block(2), block(0), block(3)],
+        rope_divisors: vec![3.0],
+        ..tiny_llama()
+    });
+}
+
+/// One block of a window of 2: a token's logits depend on it and the one before.
+#[test]
+fn a_token_sees_its_window_and_nothing_else() {
+    let block = BlockConfig::Transformer(TransformerConfig { window: 2, ..llama_block() });
+    let config = ModelConfig { blocks: vec![block], ..tiny_llama() };
+    let (model, store) = (Model::new(&config).unwrap(), filled(&config, 1));
+    let logits = |ids: &[u32]| {
+        let batch = Batch { tokens: ids, targets: &[], batch: 1, len: 5, source: Source::NONE };
+        let all = model.logits(&mut Tape::new(), &store, batch, &mut model.new_state(1));
+        all[4 * config.vocab_size..].to_vec()
+    };
+    let expected = logits(&[1, 2, 3, 4, 5]);
+    assert_eq!(logits(&[2, 3, 4, 4, 5]), expected);
+    assert_ne!(logits(&[1, 2, 3, 3, 5]), expected);
+}
+
+#[test]
 fn mixed_stack_gradients() {
     let blocks = vec![
         BlockConfig::Lstm(cell(4)),

@@ -25,8 +25,9 @@ pub struct Trace {
 /// The inside of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BlockTrace {
-    /// Attention probabilities of each head: `[len, len]`, a row per query; 0 for keys after the query.
-    Attention(Vec<Vec<f64>>),
+    /// Attention probabilities of each head: `[len, len]`, a row per query; 0 for keys after the query, and before its window, which is
+    /// the other number (0 for none).
+    Attention(Vec<Vec<f64>>, usize),
     /// A recurrent cell.
     Cell(CellTrace),
 }
@@ -46,11 +47,11 @@ pub struct CellTrace {
 
 impl<T: Float> Pass<'_, T> {
     /// Keeps what goes on in an attention whose queries, keys and values are `qkv`.
-    pub(super) fn trace_attention(&mut self, qkv: Var, heads: Heads) {
+    pub(super) fn trace_attention(&mut self, qkv: Var, heads: Heads, window: usize) {
         let values = self.tape.value(qkv);
-        let head = |h: usize| attention::probabilities(values, heads, self.layout, 0, h);
+        let head = |h: usize| attention::probabilities(values, heads, self.layout, window, (0, h));
         let maps = (0..heads.n_heads).map(head).collect();
-        self.push_trace(BlockTrace::Attention(maps));
+        self.push_trace(BlockTrace::Attention(maps, window));
     }
 
     /// Keeps the state of a cell and what the tape saved of its gates.
@@ -137,7 +138,7 @@ mod tests {
     fn attention_is_causal_and_its_rows_sum_to_one() {
         let (trace, ..) = trace(&tiny_gpt());
         for block in &trace.blocks {
-            let BlockTrace::Attention(heads) = block else { panic!("{block:?}") };
+            let BlockTrace::Attention(heads, 0) = block else { panic!("{block:?}") };
             for (t, row) in heads.iter().flat_map(|map| map.chunks(6).enumerate()) {
                 assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-12);
                 assert!(row[..=t].iter().all(|p| *p > 0.0) && row[t + 1..].iter().all(|p| *p == 0.0));

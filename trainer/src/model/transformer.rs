@@ -25,6 +25,7 @@ pub(super) struct Transformer<T> {
     qk_norm: Option<QkNorm>,
     rope: Option<RopeTable<T>>,
     heads: Heads,
+    window: usize,      // what a token sees at most; 0 is all before it
     wo: Matrix,         // [d_model, n_heads * head_dim]
     bo: Option<Vector>, // [d_model]
     cross: Option<Cross>,
@@ -130,6 +131,7 @@ impl<T: Float> Transformer<T> {
                 _ => None,
             },
             heads: Heads { n_heads: t.n_heads, n_kv_heads: t.n_kv_heads, head_dim: t.head_dim },
+            window: t.window,
             wo: matrix("attn.wo"),
             bo: vector("attn.bo"),
             cross: t.cross_attention.then(|| Cross::new(config, layout, t, scope)),
@@ -174,10 +176,10 @@ impl<T: Float> Transformer<T> {
             qkv = pass.tape.rope(qkv, self.heads, pass.layout, table);
         }
         let dropout = pass.next_dropout();
-        pass.watch_inside("attn", Inside::Attention(qkv, self.heads));
+        pass.watch_inside("attn", Inside::Attention(qkv, self.heads, self.window));
         match pass.encoding {
             Some(lens) => pass.tape.attention_to_all(qkv, self.heads, pass.layout, lens, dropout),
-            None => pass.tape.attention(qkv, self.heads, pass.layout, dropout),
+            None => pass.tape.attention(qkv, self.heads, pass.layout, self.window, dropout),
         }
     }
 

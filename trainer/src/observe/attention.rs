@@ -4,9 +4,15 @@ use crate::float::Float;
 use crate::ops::qk_norm::Heads;
 use crate::tensor::Layout;
 
-/// Causal attention probabilities of head `h` in sequence `b`, `[len, len]`, a row per query; `qkv` is `[rows, heads.qkv_width()]`, as
-/// [`crate::tape::Tape::attention`] reads it.
-pub fn probabilities<T: Float>(qkv: &[T], heads: Heads, layout: Layout, b: usize, h: usize) -> Vec<f64> {
+/// Causal attention probabilities of head `h` in sequence `b`, `[len, len]`, a row per query; `qkv` is `[rows, heads.qkv_width()]` and
+/// `window` what a token sees at most, as [`crate::tape::Tape::attention`] takes them.
+pub fn probabilities<T: Float>(
+    qkv: &[T],
+    heads: Heads,
+    layout: Layout,
+    window: usize,
+    (b, h): (usize, usize),
+) -> Vec<f64> {
     let Heads { n_heads, n_kv_heads, head_dim } = heads;
     let key_head = n_heads + h / (n_heads / n_kv_heads);
     let part =
@@ -14,9 +20,10 @@ pub fn probabilities<T: Float>(qkv: &[T], heads: Heads, layout: Layout, b: usize
     let scale = 1.0 / (head_dim as f64).sqrt();
     let mut p = vec![0.0; layout.len * layout.len];
     for (t, row) in p.chunks_exact_mut(layout.len).enumerate() {
-        let (query, row) = (part(t, h), &mut row[..=t]);
+        let first = t + 1 - seen(t, window);
+        let (query, row) = (part(t, h), &mut row[first..=t]);
         for (s, p) in row.iter_mut().enumerate() {
-            let products = query.iter().zip(part(s, key_head)).map(|(&q, &k)| q * k);
+            let products = query.iter().zip(part(first + s, key_head)).map(|(&q, &k)| q * k);
             *p = scale * products.fold(T::ZERO, |sum, x| sum + x).to_f64();
         }
         let highest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -27,13 +34,20 @@ pub fn probabilities<T: Float>(qkv: &[T], heads: Heads, layout: Layout, b: usize
     p
 }
 
-/// Mean entropy of the rows of `p` `[len, len]`, each over that of an even spread, from the second row on; `None` for one row.
-pub fn entropy(p: &[f64], len: usize) -> Option<f64> {
+/// Positions that the token at `t` sees through a window; 0 is none.
+fn seen(t: usize, window: usize) -> usize {
+    if window > 0 { window.min(t + 1) } else { t + 1 }
+}
+
+/// Mean entropy of the rows of `p` `[len, len]`, each over that of an even spread over what the `window` shows, from the second row on;
+/// `None` for one row, or a window of one token.
+pub fn entropy(p: &[f64], len: usize, window: usize) -> Option<f64> {
     let row = |(t, p): (usize, &[f64])| {
         let nats: f64 = p[..=t].iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
-        nats / (t as f64 + 1.0).ln()
+        nats / (seen(t, window) as f64).ln()
     };
-    (len > 1).then(|| p.chunks_exact(len).enumerate().skip(1).map(row).sum::<f64>() / (len - 1) as f64)
+    (len > 1 && window != 1)
+        .then(|| p.chunks_exact(len).enumerate().skip(1).map(row).sum::<f64>() / (len - 1) as f64)
 }
 
 #[cfg(test)]
@@ -51,9 +65,11 @@ mod tests {
             let qkv: Vec<f64> = samples(layout.rows() * HEADS.qkv_width(), 3);
             let mut tape = Tape::new();
             let x = tape.input(layout.rows(), HEADS.qkv_width(), &qkv);
-            let y = tape.attention(x, HEADS, layout, None);
-            for (b, h, t) in [(0, 0, 4), (1, 3, 2), (1, 1, 0)] {
-                let p = probabilities(&qkv, HEADS, layout, b, h);
+            for (window, b, h, t) in
+                [(0, 0, 0, 4), (0, 1, 3, 2), (7, 1, 1, 0), (2, 0, 1, 4), (1, 1, 2, 3), (3, 1, 0, 1)]
+            {
+                let y = tape.attention(x, HEADS, layout, window, None);
+                let p = probabilities(&qkv, HEADS, layout, window, (b, h));
                 let value = HEADS.n_heads + HEADS.n_kv_heads + h / 2;
                 for c in 0..3 {
                     let expected: f64 = (0..5)
@@ -68,8 +84,10 @@ mod tests {
 
     #[test]
     fn entropy_goes_from_one_position_to_an_even_spread() {
-        assert_eq!(entropy(&[1.0, 0.0, 0.0, 1.0], 2), Some(0.0));
-        assert_eq!(entropy(&[1.0, 0.0, 0.5, 0.5], 2), Some(1.0));
-        assert_eq!(entropy(&[1.0], 1), None);
+        assert_eq!(entropy(&[1.0, 0.0, 0.0, 1.0], 2, 0), Some(0.0));
+        assert_eq!(entropy(&[1.0, 0.0, 0.5, 0.5], 2, 0), Some(1.0));
+        assert_eq!(entropy(&[1.0], 1, 0), None);
+        assert_eq!(entropy(&[1.0, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.5, 0.5], 3, 2), Some(1.0));
+        assert_eq!(entropy(&[1.0, 0.0, 0.0, 1.0], 2, 1), None);
     }
 }

@@ -2,7 +2,8 @@
 //! source as in an encoder, or from one sequence to another as in a decoder's cross-attention.
 //!
 //! `P = softmax(Q Kᵀ / sqrt(head_dim))` over the positions in reach, `O = P V`. In reach are those up to the query's own, or the first
-//! so many of the sequence: what lies behind them is padding. As in FlashAttention
+//! so many of the sequence: what lies behind them is padding. With a window (Beltagy et al. 2020) the last so many up to the query's own
+//! are; blocks that no window reaches are skipped, so that a long sequence costs in proportion to its length. As in FlashAttention
 //! (Dao et al. 2022) only one block of P exists at a time: the forward pass keeps a running maximum and sum per query, and saves the
 //! log-sum-exp, from which the backward pass computes P again. With `D = Σ_channels dO O`:
 //! `dV += Pᵀ dO`, `dS = P (dO Vᵀ - D) / sqrt(head_dim)`, `dQ += dS K`, `dK += dSᵀ Q`.
@@ -15,6 +16,7 @@ use crate::ops::qk_norm::Heads;
 use crate::ops::simd::{kernel, lane_max, lane_sum};
 use crate::tape::Tape;
 use crate::tensor::{Layout, Var};
+use std::ops::Range;
 
 /// Queries and keys of a block.
 const BLOCK: usize = 64;
@@ -26,54 +28,81 @@ struct Block {
     j: usize,
     rows: usize,
     cols: usize,
-    causal: bool,
+    reach: Reach,
 }
 
 /// Which keys the queries of a sequence may see.
 #[derive(Clone, Copy, Debug)]
 enum Reach {
-    /// Those up to the query's own position.
-    Causal,
+    /// The last so many up to the query's own position.
+    Causal(usize),
     /// The first so many.
     First(usize),
 }
 
 impl Block {
-    /// Keys of the block that query `i + r` may see.
+    /// Keys of the block that query `i + r` may see: one range, which is empty where a window begins behind the block.
     #[inline(always)]
-    fn visible(self, r: usize) -> usize {
-        if self.causal { (self.i + r + 1 - self.j).min(self.cols) } else { self.cols }
+    fn visible(self, r: usize) -> Range<usize> {
+        match self.reach {
+            Reach::Causal(window) => {
+                let seen = self.i + r + 1;
+                let first = seen.saturating_sub(window).max(self.j);
+                (first - self.j).min(self.cols)..(seen - self.j).min(self.cols)
+            }
+            Reach::First(_) => 0..self.cols,
+        }
     }
 
     /// Whether no earlier block of [`Block::of_keys`] has the same keys.
-    fn is_first(self) -> bool {
-        self.i == if self.causal { self.j } else { 0 }
+    fn is_first_of_keys(self) -> bool {
+        self.i == if matches!(self.reach, Reach::Causal(_)) { self.j } else { 0 }
+    }
+
+    /// Whether no earlier block of [`Block::of_queries`] has the same queries.
+    #[inline(always)]
+    fn is_first_of_queries(self) -> bool {
+        self.j == self.reach.first_block(self.i)
     }
 
     /// The blocks of queries from `i` in a sequence of `len`, keys first to last.
     fn of_queries(i: usize, len: usize, reach: Reach) -> impl Iterator<Item = Block> {
         let rows = BLOCK.min(len - i);
-        let (keys, causal) = match reach {
-            Reach::Causal => (i + rows, true),
-            Reach::First(n) => (n, false),
-        };
-        (0..keys).step_by(BLOCK).map(move |j| Block { i, j, rows, cols: BLOCK.min(keys - j), causal })
+        let keys = reach.end(i + rows);
+        let first = reach.first_block(i);
+        (first..keys).step_by(BLOCK).map(move |j| Block { i, j, rows, cols: BLOCK.min(keys - j), reach })
     }
 
     /// The blocks of keys from `j` for a sequence of `len` queries, first to last.
     fn of_keys(j: usize, len: usize, reach: Reach) -> impl Iterator<Item = Block> {
-        let (first, causal) = match reach {
-            Reach::Causal => (j, true),
-            Reach::First(_) => (0, false),
+        let queries = match reach {
+            // The last query that sees the block's last key is a window behind it.
+            Reach::Causal(window) => j..len.min((j + BLOCK - 1).saturating_add(window)),
+            Reach::First(_) => 0..len,
         };
-        (first..len).step_by(BLOCK).map(move |i| {
+        queries.step_by(BLOCK).map(move |i| {
             let rows = BLOCK.min(len - i);
-            let keys = match reach {
-                Reach::Causal => i + rows,
-                Reach::First(n) => n,
-            };
-            Block { i, j, rows, cols: BLOCK.min(keys - j), causal }
+            Block { i, j, rows, cols: BLOCK.min(reach.end(i + rows) - j), reach }
         })
+    }
+}
+
+impl Reach {
+    /// The key behind the last one that queries up to `queries` see.
+    fn end(self, queries: usize) -> usize {
+        match self {
+            Reach::Causal(_) => queries,
+            Reach::First(n) => n,
+        }
+    }
+
+    /// The first key of the first block that queries from `i` on see.
+    #[inline(always)]
+    fn first_block(self, i: usize) -> usize {
+        match self {
+            Reach::Causal(window) => (i + 1).saturating_sub(window) / BLOCK * BLOCK,
+            Reach::First(_) => 0,
+        }
     }
 }
 
@@ -82,12 +111,15 @@ kernel! {
     /// what came before (`out`, a row every `stride`) scaled to the new maximum.
     fn softmax_block<'a, T>(s: &'a mut [T], block: Block, max: &'a mut [T], sum: &'a mut [T], out: &'a mut [T], stride: usize, width: usize) {
         for (r, s) in s.chunks_exact_mut(block.cols).take(block.rows).enumerate() {
-            let (s, hidden) = s.split_at_mut(block.visible(r));
+            let seen = block.visible(r);
+            s[..seen.start].fill(T::ZERO);
+            s[seen.end..].fill(T::ZERO);
+            let s = &mut s[seen];
             let highest = lane_max(s).max(max[r]);
             s.iter_mut().for_each(|s| *s = (*s - highest).exp());
-            hidden.fill(T::ZERO);
             let total = lane_sum(s.len(), |j| s[j]);
-            if block.j == 0 {
+            // A window begins in the first or the second block, so that after the second one each query has a maximum.
+            if block.is_first_of_queries() {
                 sum[r] = total;
             } else {
                 let shrink = (max[r] - highest).exp();
@@ -110,10 +142,10 @@ kernel! {
     /// Turns scores into probabilities, by the saved log-sum-exp.
     fn probabilities<'a, T>(s: &'a mut [T], block: Block, lse: &'a [T]) {
         for (r, s) in s.chunks_exact_mut(block.cols).take(block.rows).enumerate() {
-            let (s, hidden) = s.split_at_mut(block.visible(r));
-            let lse = lse[r];
-            s.iter_mut().for_each(|s| *s = (*s - lse).exp());
-            hidden.fill(T::ZERO);
+            let (seen, lse) = (block.visible(r), lse[r]);
+            s[..seen.start].fill(T::ZERO);
+            s[seen.end..].fill(T::ZERO);
+            s[seen].iter_mut().for_each(|s| *s = (*s - lse).exp());
         }
     }
 
@@ -172,6 +204,7 @@ struct Shape {
     queries: Side,
     keys: Side, // and values, which stand behind the keys of a row
     dropout: Option<Dropout>,
+    window: usize, // of causal attention; usize::MAX for none
 }
 
 impl Shape {
@@ -226,15 +259,24 @@ pub(crate) struct Attention<T> {
 }
 
 /// Which keys sequence `b` may see.
-fn reach(lens: &[u32], b: usize) -> Reach {
-    lens.get(b).map_or(Reach::Causal, |len| Reach::First(*len as usize))
+fn reach(shape: Shape, lens: &[u32], b: usize) -> Reach {
+    lens.get(b).map_or(Reach::Causal(shape.window), |len| Reach::First(*len as usize))
 }
 
 impl<T: Float> Tape<T> {
     /// Causal attention within each sequence: x `[rows, heads.qkv_width()]` as `[queries | keys | values]`,
-    /// y `[rows, heads.q_width()]`. `dropout` drops probabilities.
-    pub fn attention(&mut self, x: Var, heads: Heads, layout: Layout, dropout: Option<Dropout>) -> Var {
-        self.attend_within(x, heads, layout, &[], dropout)
+    /// y `[rows, heads.q_width()]`. A token sees the last `window` tokens, its own among them; 0 for all before it. `dropout` drops
+    /// probabilities.
+    pub fn attention(
+        &mut self,
+        x: Var,
+        heads: Heads,
+        layout: Layout,
+        window: usize,
+        dropout: Option<Dropout>,
+    ) -> Var {
+        let window = if window > 0 { window } else { usize::MAX };
+        self.attend_within(x, heads, layout, &[], window, dropout)
     }
 
     /// As [`Tape::attention`], but every token sees the first `lens[b]` tokens of its sequence `b`, those behind it too.
@@ -250,7 +292,7 @@ impl<T: Float> Tape<T> {
         dropout: Option<Dropout>,
     ) -> Var {
         assert_eq!(lens.len(), layout.batch, "a length per sequence");
-        self.attend_within(x, heads, layout, lens, dropout)
+        self.attend_within(x, heads, layout, lens, usize::MAX, dropout)
     }
 
     fn attend_within(
@@ -259,6 +301,7 @@ impl<T: Float> Tape<T> {
         heads: Heads,
         layout: Layout,
         lens: &[u32],
+        window: usize,
         dropout: Option<Dropout>,
     ) -> Var {
         let (rows, cols) = self.shape(x);
@@ -267,7 +310,7 @@ impl<T: Float> Tape<T> {
         self.attend(
             x,
             x,
-            Shape { heads, queries, keys: Side { first: heads.q_width(), ..queries }, dropout },
+            Shape { heads, queries, keys: Side { first: heads.q_width(), ..queries }, dropout, window },
             lens,
         )
     }
@@ -293,13 +336,19 @@ impl<T: Float> Tape<T> {
         self.attend(
             q,
             kv,
-            Shape { heads, queries, keys: Side { layout: source, width, first: 0 }, dropout },
+            Shape {
+                heads,
+                queries,
+                keys: Side { layout: source, width, first: 0 },
+                dropout,
+                window: usize::MAX,
+            },
             lens,
         )
     }
 
     fn attend(&mut self, q: Var, kv: Var, shape: Shape, lens: &[u32]) -> Var {
-        let Shape { heads, queries: Side { layout, .. }, keys, dropout } = shape;
+        let Shape { heads, queries: Side { layout, .. }, keys, dropout, .. } = shape;
         assert!(heads.n_heads.is_multiple_of(heads.n_kv_heads), "groups of heads of one size");
         assert!(lens.iter().all(|n| (1..=keys.layout.len).contains(&(*n as usize))), "lengths of sources");
         let shape = Shape { dropout: dropout.filter(|d| !d.is_off()), ..shape };
@@ -312,7 +361,7 @@ impl<T: Float> Tape<T> {
             for h in 0..heads.n_heads {
                 let lse = &mut lse[shape.index(b, h) * layout.len..][..layout.len];
                 for i in (0..layout.len).step_by(BLOCK) {
-                    let reach = reach(lens, b);
+                    let reach = reach(shape, lens, b);
                     forward_queries(shape, queries, keys, &mut out, lse, &mut scores, (b, h, i), reach);
                 }
             }
@@ -353,7 +402,7 @@ fn forward_queries<T: Float>(
         softmax_block(s, block, max, &mut sum, out, out_stride, hd);
         shape.drop(s, block, shape.index(b, h));
         let p = View::new(s, rows, block.cols);
-        gemm(T::ONE, p, value, block.j > 0, ViewMut::strided(out, rows, hd, out_stride));
+        gemm(T::ONE, p, value, !block.is_first_of_queries(), ViewMut::strided(out, rows, hd, out_stride));
     }
     finish_block(rows, max, &sum, out, out_stride, hd);
 }
@@ -386,11 +435,8 @@ impl<T: Float> Attention<T> {
         };
         let (values, out) = ((tape.value(q), tape.value(kv)), tape.value(y));
         for b in 0..layout.batch {
-            let reach = reach(&lens, b);
-            let n_keys = match reach {
-                Reach::Causal => layout.len,
-                Reach::First(n) => n,
-            };
+            let reach = reach(shape, &lens, b);
+            let n_keys = reach.end(layout.len);
             for h in 0..heads.n_heads {
                 let at = shape.out(b, h, 0);
                 row_dots(&mut scratch.d, &out[at..], &dy[at..], shape.out_stride(), heads.head_dim);
@@ -454,7 +500,7 @@ fn backward_block<T: Float>(
     gemm(T::ONE, d_out, value.t(), false, ViewMut::new(dp, rows, cols));
     shape.drop(dp, block, shape.index(b, h));
     let group = shape.heads.n_heads / shape.heads.n_kv_heads;
-    let first = h.is_multiple_of(group) && block.is_first();
+    let first = h.is_multiple_of(group) && block.is_first_of_keys();
     let used = match shape.dropout {
         None => &*p,
         Some(_) => {
@@ -468,7 +514,13 @@ fn backward_block<T: Float>(
     gemm(T::ONE, View::new(used, rows, cols).t(), d_out, !first, dv);
     score_gradient(dp, p, block, &scratch.d[i..], shape.scale());
     let ds = View::new(dp, rows, cols);
-    gemm(T::ONE, ds, key, j > 0, ViewMut::strided(&mut grads.q[q..], rows, hd, q_stride));
+    gemm(
+        T::ONE,
+        ds,
+        key,
+        !block.is_first_of_queries(),
+        ViewMut::strided(&mut grads.q[q..], rows, hd, q_stride),
+    );
     gemm(T::ONE, ds.t(), query, !first, ViewMut::strided(&mut grads.kv()[k..], cols, hd, stride));
 }
 
@@ -486,7 +538,7 @@ mod tests {
         for time_major in [false, true] {
             let layout = Layout { batch: 2, len: 5, time_major };
             for dropout in [None, Some(Dropout::new(0.3, 5, &[1]))] {
-                check_op(0, &[(10, 24)], |tape, _, x| tape.attention(x[0], HEADS, layout, dropout));
+                check_op(0, &[(10, 24)], |tape, _, x| tape.attention(x[0], HEADS, layout, 0, dropout));
                 check_op(0, &[(10, 24)], |tape, _, x| {
                     tape.attention_to_all(x[0], HEADS, layout, &[3, 5], dropout)
                 });
@@ -502,7 +554,7 @@ mod tests {
         let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim: 1 };
         let layout = |len| Layout { batch: 1, len, time_major: false };
         let own = layout(2 * BLOCK + 3);
-        check_op(0, &[(own.len, 3)], |tape, _, x| tape.attention(x[0], heads, own, None));
+        check_op(0, &[(own.len, 3)], |tape, _, x| tape.attention(x[0], heads, own, 0, None));
         let (queries, source) = (layout(BLOCK + 3), layout(2 * BLOCK + 5));
         let lens = [2 * BLOCK as u32 + 2];
         check_op(0, &[(queries.len, 1), (source.len, 2)], |tape, _, x| {
@@ -510,12 +562,89 @@ mod tests {
         });
     }
 
+    #[test]
+    fn gradient_with_a_window() {
+        for time_major in [false, true] {
+            for window in [1, 2, 4, 5, 9] {
+                let layout = Layout { batch: 2, len: 5, time_major };
+                for dropout in [None, Some(Dropout::new(0.3, 5, &[1]))] {
+                    check_op(0, &[(10, 24)], |tape, _, x| {
+                        tape.attention(x[0], HEADS, layout, window, dropout)
+                    });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradient_with_a_window_over_several_blocks() {
+        let heads = Heads { n_heads: 1, n_kv_heads: 1, head_dim: 1 };
+        let layout = Layout { batch: 1, len: 2 * BLOCK + 3, time_major: false };
+        for window in [1, BLOCK - 1, BLOCK, BLOCK + 2] {
+            check_op(0, &[(layout.len, 3)], |tape, _, x| tape.attention(x[0], heads, layout, window, None));
+        }
+    }
+
+    /// Output and gradient of the whole, for a gradient of ones.
+    fn run_windowed<T: Float>(x: &[f64], layout: Layout, window: usize) -> (Vec<T>, Vec<T>) {
+        let mut tape = Tape::new();
+        let x: Vec<T> = x.iter().map(|x| T::from_f64(*x)).collect();
+        let v = tape.input(layout.rows(), HEADS.qkv_width(), &x);
+        let y = tape.attention(v, HEADS, layout, window, None);
+        let out = tape.value(y).to_vec();
+        tape.seed(y, &vec![T::ONE; out.len()]);
+        tape.backward(&[], &mut []);
+        (out, tape.grad(v).expect("it flows to the input").to_vec())
+    }
+
+    #[test]
+    fn a_window_as_long_as_the_sequence_is_none() {
+        for len in [1, 63, 64, 65, 200] {
+            let layout = Layout { batch: 2, len, time_major: false };
+            let x = samples(layout.rows() * HEADS.qkv_width(), 3);
+            let whole = run_windowed::<f32>(&x, layout, 0);
+            assert_eq!(run_windowed::<f32>(&x, layout, len), whole);
+            assert_eq!(run_windowed::<f32>(&x, layout, usize::MAX - 3), whole);
+            assert!(len == 1 || run_windowed::<f32>(&x, layout, len - 1) != whole);
+        }
+    }
+
+    #[test]
+    fn every_pair_in_reach_is_in_one_block_and_blocks_out_of_reach_are_skipped() {
+        for len in [1, 64, 65, 200, 321] {
+            for window in [1, 2, 63, 64, 65, 100, 128, 129, 400, usize::MAX] {
+                let reach = Reach::Causal(window);
+                let starts = || (0..len).step_by(BLOCK);
+                let by_queries: Vec<Block> =
+                    starts().flat_map(|i| Block::of_queries(i, len, reach)).collect();
+                let mut by_keys: Vec<Block> = starts().flat_map(|j| Block::of_keys(j, len, reach)).collect();
+                by_keys.sort_by_key(|b| (b.i, b.j));
+                let names = |blocks: &[Block]| -> Vec<[usize; 4]> {
+                    blocks.iter().map(|b| [b.i, b.j, b.rows, b.cols]).collect()
+                };
+                assert_eq!(names(&by_queries), names(&by_keys), "{len}, {window}");
+                let mut seen = vec![0; len * len];
+                for block in &by_queries {
+                    let visible: usize = (0..block.rows).map(|r| block.visible(r).len()).sum();
+                    assert!(visible > 0, "{block:?} is of no use");
+                    for r in 0..block.rows {
+                        block.visible(r).for_each(|c| seen[(block.i + r) * len + block.j + c] += 1);
+                    }
+                }
+                for (at, seen) in seen.into_iter().enumerate() {
+                    let (query, key) = (at / len, at % len);
+                    assert_eq!(seen, usize::from(key <= query && query - key < window));
+                }
+            }
+        }
+    }
+
     /// The definition, query by query, over the keys that `visible(b, t)` says.
     fn naive(
         shape: Shape,
         queries: &[f64],
         keys: &[f64],
-        visible: impl Fn(usize, usize) -> usize,
+        visible: impl Fn(usize, usize) -> Range<usize>,
     ) -> Vec<f64> {
         let (heads, layout) = (shape.heads, shape.queries.layout);
         let mut out = vec![0.0; layout.rows() * heads.q_width()];
@@ -526,9 +655,9 @@ mod tests {
                     let dot =
                         |k: usize| (0..heads.head_dim).map(|c| queries[q + c] * keys[k + c]).sum::<f64>();
                     let weight = |u: usize| (dot(shape.key_value(b, h, u)[0]) * shape.scale::<f64>()).exp();
-                    let weights: Vec<f64> = (0..visible(b, t)).map(weight).collect();
+                    let weights: Vec<f64> = visible(b, t).map(weight).collect();
                     let total: f64 = weights.iter().sum();
-                    for (u, w) in weights.iter().enumerate() {
+                    for (u, w) in visible(b, t).zip(&weights) {
                         for c in 0..heads.head_dim {
                             out[shape.out(b, h, t) + c] += w / total * keys[shape.key_value(b, h, u)[1] + c];
                         }
@@ -552,12 +681,17 @@ mod tests {
             let v = tape.input(layout.rows(), HEADS.qkv_width(), &x);
             let queries = Side { layout, width: HEADS.qkv_width(), first: 0 };
             let keys = Side { first: HEADS.q_width(), ..queries };
-            let shape = Shape { heads: HEADS, queries, keys, dropout: None };
-            let y = tape.attention(v, HEADS, layout, None);
-            assert_close(tape.value(y), &naive(shape, &x, &x, |_, t| t + 1));
+            let shape = Shape { heads: HEADS, queries, keys, dropout: None, window: usize::MAX };
+            let y = tape.attention(v, HEADS, layout, 0, None);
+            assert_close(tape.value(y), &naive(shape, &x, &x, |_, t| 0..t + 1));
+            for window in [1, 3, 64, 70, 130] {
+                let y = tape.attention(v, HEADS, layout, window, None);
+                let visible = |_, t: usize| (t + 1).saturating_sub(window)..t + 1;
+                assert_close(tape.value(y), &naive(shape, &x, &x, visible));
+            }
             let lens = [len as u32, len as u32 / 2 + 1];
             let y = tape.attention_to_all(v, HEADS, layout, &lens, None);
-            assert_close(tape.value(y), &naive(shape, &x, &x, |b, _| lens[b] as usize));
+            assert_close(tape.value(y), &naive(shape, &x, &x, |b, _| 0..lens[b] as usize));
         }
     }
 
@@ -571,7 +705,7 @@ mod tests {
             let lens = [source_len as u32, source_len as u32 / 2 + 1];
             let queries = Side { layout, width: HEADS.q_width(), first: 0 };
             let keys = Side { layout: source, width: 12, first: 0 };
-            let shape = Shape { heads: HEADS, queries, keys, dropout: None };
+            let shape = Shape { heads: HEADS, queries, keys, dropout: None, window: usize::MAX };
             let run = |kv: &[f64]| {
                 let mut tape = Tape::new();
                 let (q, kv) = (tape.input(layout.rows(), 12, &q), tape.input(source.rows(), 12, kv));
@@ -579,7 +713,7 @@ mod tests {
                 tape.value(y).to_vec()
             };
             let found = run(&kv);
-            assert_close(&found, &naive(shape, &q, &kv, |b, _| lens[b] as usize));
+            assert_close(&found, &naive(shape, &q, &kv, |b, _| 0..lens[b] as usize));
             let padding = source.row(1, lens[1] as usize - 1) + 1;
             kv[padding * 12..].fill(1e9);
             assert_eq!(run(&kv), found);

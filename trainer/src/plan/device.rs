@@ -73,9 +73,8 @@ impl Device {
                 spec.rows as f64 * spec.cols as f64 / 32.0 * cycles
             })
             .sum();
-        let attended = config.context as f64 / 2.0;
         let of_attention: f64 = transformers(config)
-            .map(|t| 2.0 * attended * (t.n_heads * t.head_dim) as f64 / 32.0 * self.loops[3])
+            .map(|t| 2.0 * attended(config, t) * (t.n_heads * t.head_dim) as f64 / 32.0 * self.loops[3])
             .sum();
         (of_products + of_attention) / self.cycles
     }
@@ -87,9 +86,9 @@ fn bytes_per_token(config: &ModelConfig, dtype: DType) -> f64 {
         PanelLayout::new(spec.dtype_for(dtype), spec.rows, spec.cols)
             .map_or(0.0, |layout| layout.bytes() as f64)
     };
-    let attended = config.context as f64 / 2.0;
-    let cache: f64 =
-        transformers(config).map(|t| attended * 2.0 * 2.0 * (t.n_kv_heads * t.head_dim) as f64).sum();
+    let cache: f64 = transformers(config)
+        .map(|t| attended(config, t) * 2.0 * 2.0 * (t.n_kv_heads * t.head_dim) as f64)
+        .sum();
     products(config).map(of).sum::<f64>() + cache
 }
 
@@ -101,6 +100,12 @@ fn products(config: &ModelConfig) -> impl Iterator<Item = TensorSpec> {
         Role::Position => false,
         _ => !spec.is_vector(),
     })
+}
+
+/// Positions that a token sees in the mean: half a context, or the window if that is less.
+fn attended(config: &ModelConfig, t: &siskin_format::config::TransformerConfig) -> f64 {
+    let half = config.context as f64 / 2.0;
+    if t.window > 0 { half.min(t.window as f64) } else { half }
 }
 
 fn transformers(config: &ModelConfig) -> impl Iterator<Item = &siskin_format::config::TransformerConfig> {

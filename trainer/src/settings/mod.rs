@@ -119,6 +119,10 @@ pub struct Settings {
     /// Attention and feed-forward part also read the token before, by a learned share per channel (RWKV)
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
     pub token_shift: Option<bool>,
+    /// Each token attends to the last N tokens only, its own among them; 0: to all before it. Layer by layer a text still reaches
+    /// farther, and `siskin run` goes on without end in memory for the window (unless positions are learned)
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    pub window: Option<usize>,
     /// The head reuses the embedding
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
     pub tied_head: Option<bool>,
@@ -405,6 +409,8 @@ pub struct BlockSettings {
     pub qk_norm: Option<bool>,
     /// Both parts also read the token before.
     pub token_shift: Option<bool>,
+    /// Tokens that a token attends to at most; 0: all before it.
+    pub window: Option<usize>,
 }
 
 impl Settings {
@@ -439,6 +445,7 @@ impl Settings {
             residual,
             qk_norm,
             token_shift,
+            window,
             tied_head,
             head_bias,
             logit_softcap,

@@ -72,7 +72,7 @@ fn add_encoder(s: &Settings, config: &mut ModelConfig) -> Result<()> {
             problem: format!("is {n}, expected at most 1024"),
         });
     }
-    config.encoder = vec![TransformerConfig { token_shift: false, ..t }; n];
+    config.encoder = vec![TransformerConfig { token_shift: false, window: 0, ..t }; n];
     for block in &mut config.blocks {
         if let BlockConfig::Transformer(t) = block {
             t.cross_attention = true;
@@ -148,7 +148,7 @@ fn transformer(
         qk_norm: need(b.qk_norm.or(s.qk_norm), "qk_norm")?,
         token_shift: need(b.token_shift.or(s.token_shift), "token_shift")?,
         cross_attention: false,
-        window: 0,
+        window: need(b.window.or(s.window), "window")?,
     })
 }
 
@@ -201,6 +201,17 @@ mod tests {
         });
         let message = model_config(&s, 65).unwrap_err().to_string();
         assert_eq!(message, "d_model: 130 does not divide by n_heads 4, set head_dim or change one of them");
+    }
+
+    #[test]
+    fn a_window_is_of_the_blocks_that_write() {
+        let window = |block: &BlockConfig| matches!(block, BlockConfig::Transformer(t) if t.window == 24);
+        for model in ["gpt", "llama", "seq2seq"] {
+            let s = filled(|s| (s.model, s.window) = (Some(model.into()), Some(24)));
+            let config = model_config(&s, 65).unwrap();
+            assert!(config.blocks.iter().all(window), "{model}");
+            assert!(config.encoder.iter().all(|t| t.window == 0), "{model}");
+        }
     }
 
     #[test]

@@ -178,6 +178,7 @@ fn common() -> Settings {
         residual: Some(true),
         qk_norm: Some(false),
         token_shift: Some(false),
+        window: Some(0),
         tied_head: Some(false),
         head_bias: Some(false),
         logit_softcap: Some(0.0),

@@ -126,7 +126,7 @@ pub fn measure(
         ));
     }
     let first_bytes = first.map_or(0, |id| tokenizer.token_bytes(id).len() as u64);
-    let scorer_context = model.config().is_bounded().then(|| scorer.window());
+    let scorer_context = (!scorer.carries_state()).then(|| scorer.window());
     Ok(Measured { evaluation, bytes, predicted_bytes: bytes.saturating_sub(first_bytes), scorer_context })
 }
 

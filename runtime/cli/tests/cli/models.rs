@@ -44,6 +44,12 @@ impl Dir {
         self.model(&gpt(vocab.len()), &vocab, DType::Q8)
     }
 
+    /// A Llama form with a window over bytes, q8.
+    pub fn windowed(&self) -> PathBuf {
+        let vocab = Vocab::bytes();
+        self.model(&windowed(vocab.len()), &vocab, DType::Q8)
+    }
+
     /// A GRU over the characters a, b, c, 世, space and line end.
     pub fn chars(&self) -> PathBuf {
         let vocab = chars();
@@ -153,6 +159,18 @@ pub fn gpt(vocab_size: usize) -> ModelConfig {
     }
 }
 
+/// The same with a window, so that 64 positions are no limit.
+pub fn windowed(vocab_size: usize) -> ModelConfig {
+    let mut config = llama(vocab_size);
+    config.rope_divisors = vec![1.0, 2.0, 4.0];
+    for block in &mut config.blocks {
+        if let BlockConfig::Transformer(t) = block {
+            t.window = 9;
+        }
+    }
+    config
+}
+
 /// Llama form, 64 positions.
 pub fn llama(vocab_size: usize) -> ModelConfig {
     let outer = base(vocab_size, vec![transformer(Ffn::GatedSilu, Norm::Rms, 2, false)]);
@@ -173,6 +191,7 @@ pub fn families(vocab_size: usize) -> Vec<(&'static str, ModelConfig)> {
         ("lstm", recurrent(vocab_size, BlockConfig::Lstm(cell()))),
         ("gpt", gpt(vocab_size)),
         ("llama", llama(vocab_size)),
+        ("windows", windowed(vocab_size)),
     ]
 }
 

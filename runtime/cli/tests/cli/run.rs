@@ -72,6 +72,31 @@ fn a_stop_string_ends_the_text_before_it() {
 }
 
 #[test]
+fn windows_let_a_text_go_on_past_the_context() {
+    let dir = Dir::new();
+    let model = dir.windowed();
+    let all = json("run", &model, &["-p", "abcd", "-n", "300", "--seed", "1", "--json"]);
+    assert_eq!((all["tokens"].as_array().unwrap().len(), all["stop"].as_str()), (300, Some("max_tokens")));
+    // Who asks for a bound gets it, and the same text up to there.
+    let bounded = json("run", &model, &["-p", "abcd", "-n", "300", "--seed", "1", "--ctx", "100", "--json"]);
+    let n = bounded["tokens"].as_array().unwrap().len();
+    assert_eq!((n, bounded["stop"].as_str()), (97, Some("context_full")));
+    assert_eq!(bounded["tokens"].as_array().unwrap()[..], all["tokens"].as_array().unwrap()[..97]);
+    let info = stdout("info", &model, &[]);
+    for line in [
+        "window of 9",
+        "frequencies divided by 1 to 4",
+        "no limit (trained on windows of 64 tokens)",
+        "whatever the length",
+    ] {
+        assert!(info.contains(line), "{line}: {info}");
+    }
+    let info = json("info", &model, &["--json"]);
+    assert_eq!(info["config"]["blocks"][0]["window"], 9);
+    assert_eq!(info["config"]["rope_divisors"], serde_json::json!([1.0, 2.0, 4.0]));
+}
+
+#[test]
 fn a_full_context_ends_the_text_and_says_so() {
     let dir = Dir::new();
     let model = dir.gpt();

@@ -10,6 +10,7 @@ pub fn config_json(config: &ModelConfig) -> Value {
         "d_model": config.d_model,
         "context": config.context,
         "position": position_json(config.position),
+        "rope_divisors": config.rope_divisors.iter().map(|&d| short(d)).collect::<Vec<_>>(),
         "n_layers": config.n_layers(),
         "blocks": config.blocks.iter().map(block_json).collect::<Vec<_>>(),
         "encoder": config.encoder.iter().map(transformer_json).collect::<Vec<_>>(),
@@ -68,6 +69,7 @@ fn transformer_json(t: &TransformerConfig) -> Value {
         "ffn": t.ffn.name(), "norm": t.norm.name(), "residual": t.residual, "qkv_bias": t.qkv_bias,
         "out_bias": t.out_bias, "ffn_bias": t.ffn_bias, "qk_norm": t.qk_norm,
         "token_shift": t.token_shift, "cross_attention": t.cross_attention,
+        "window": t.window,
     })
 }
 
@@ -117,6 +119,7 @@ fn transformer_line(t: &TransformerConfig) -> String {
         (t.qk_norm, "qk-norm".into()),
         (t.token_shift, "token shift".into()),
         (t.cross_attention, "cross-attention".into()),
+        (t.window > 0, format!("window of {}", t.window)),
         (!biased.is_empty(), format!("biases of {}", biased.join(", "))),
     ];
     format!("transformer {heads} of {}, {} {} wide{}", t.head_dim, t.ffn, t.d_ff, listed(&options))
@@ -129,7 +132,12 @@ fn listed(options: &[(bool, String)]) -> String {
 /// What surrounds the blocks, in one line.
 pub fn surroundings(config: &ModelConfig) -> String {
     let position = match config.position {
-        Position::Rope { theta } => format!("rope (theta {theta})"),
+        Position::Rope { theta } => match (config.rope_divisors.first(), config.rope_divisors.last()) {
+            (Some(first), Some(last)) => {
+                format!("rope (theta {theta}, frequencies divided by {first} to {last})")
+            }
+            _ => format!("rope (theta {theta})"),
+        },
         other => position_name(other).to_string(),
     };
     let mut line = format!("{} wide, positions {position}, final norm {}", config.d_model, config.final_norm);
