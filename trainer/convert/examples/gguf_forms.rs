@@ -149,7 +149,7 @@ impl Weights for Drawn {
         let (middle, width) = match spec.role {
             Role::NormWeight => (1.0, 0.3),
             Role::Embedding | Role::Head | Role::Position => (0.0, 1.0),
-            _ => (0.0, 0.4),
+            _ => (0.0, 0.2),
         };
         let mut draw = || {
             state ^= state << 13;
