@@ -13,6 +13,7 @@ mod import;
 mod open;
 #[allow(dead_code, reason = "importers arrive one by one")]
 mod source;
+pub mod tokenizer;
 
 pub use error::{Error, Result};
 pub use import::{Import, Weights};
