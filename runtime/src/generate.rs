@@ -391,6 +391,11 @@ impl Generator {
         self.progress.stop
     }
 
+    /// The token with which the model ended the text, which has no text of its own; it is fed before whatever comes next.
+    pub fn end_token(&self) -> Option<u32> {
+        self.progress.pending.filter(|_| self.progress.stop == Some(Stop::EndOfText))
+    }
+
     /// The token of the last piece; `None` when the piece is only what had been held back.
     pub fn token(&self) -> Option<u32> {
         self.progress.token
