@@ -23,10 +23,7 @@ fn main() -> ExitCode {
     let mut files = Vec::new();
     find(&data, &mut files);
     files.sort();
-    println!(
-        "{:<58} {:>7} {:>9} {:>9} {:>8}  {}",
-        "file", "tensors", "weights", "differing", "GB/s out", "what"
-    );
+    println!("{:<58} {:>7} {:>9} {:>9} {:>8}  what", "file", "tensors", "weights", "differing", "GB/s out");
     let mut is_sound = true;
     for file in &files {
         let name = file.strip_prefix(&data).unwrap_or(file);

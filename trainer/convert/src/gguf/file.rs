@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use super::blocks::{self, BlockType};
 use super::cursor::Cursor;
 use super::value::{Array, Value, show};
+use crate::error::Error;
 
 /// What a GGUF file begins with.
 pub(crate) const MAGIC: [u8; 4] = *b"GGUF";
@@ -28,7 +29,7 @@ const MIN_KEY_BYTES: u64 = 8 + 1 + 4 + 1;
 const MIN_TENSOR_BYTES: u64 = 8 + 1 + 4 + 8 + 4 + 8;
 
 /// What is wrong with a file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Problem {
     /// It breaks the format's rules.
     Malformed(String),
@@ -38,6 +39,14 @@ pub(crate) enum Problem {
     Tensor(String, String),
     /// The tokenizer does not fit, or cannot be expressed.
     Tokenizer(String),
+    /// An error that names the file already.
+    Other(Error),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        Problem::Other(error)
+    }
 }
 
 impl From<String> for Problem {

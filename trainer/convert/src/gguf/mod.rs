@@ -27,7 +27,7 @@ pub(crate) use file::MAGIC;
 
 /// Opens a file that begins with [`MAGIC`].
 pub(crate) fn open(source: Source) -> Result<Import> {
-    let read = read(source.bytes()).map_err(|problem| to_error(&source, problem))?;
+    let read = read(source.path(), source.bytes()).map_err(|problem| to_error(&source, problem))?;
     let (config, vocab, notes, plan) = read;
     let origin = source.origin();
     let weights = Box::new(weights::GgufWeights { source, plan });
@@ -36,7 +36,7 @@ pub(crate) fn open(source: Source) -> Result<Import> {
 
 type Read = (ModelConfig, Vocab, Vec<String>, weights::Plan);
 
-fn read(bytes: &[u8]) -> std::result::Result<Read, Problem> {
+fn read(path: &Path, bytes: &[u8]) -> std::result::Result<Read, Problem> {
     let frame = Frame::read(bytes)?;
     let mut notes = Vec::new();
     if frame.trailing > 0 {
@@ -45,7 +45,7 @@ fn read(bytes: &[u8]) -> std::result::Result<Read, Problem> {
     let rope_freqs = arch::rope_freqs(&frame, bytes)?;
     let (arch, config) = arch::read(&frame, rope_freqs)?;
     let plan = weights::plan(&frame, arch, &config)?;
-    let vocab = tokenizer::read(&frame, Some(config.vocab_size), &mut notes)?;
+    let vocab = tokenizer::read(path, &frame, Some(config.vocab_size), &mut notes)?;
     Ok((config, vocab, notes, plan))
 }
 
@@ -55,7 +55,8 @@ fn read(bytes: &[u8]) -> std::result::Result<Read, Problem> {
 /// What [`crate::open`] says of the file or its tokenizer.
 pub fn read_vocab(path: &Path) -> Result<Vocab> {
     let source = Source::open(path)?;
-    let vocab = Frame::read(source.bytes()).and_then(|frame| tokenizer::read(&frame, None, &mut Vec::new()));
+    let vocab = Frame::read(source.bytes())
+        .and_then(|frame| tokenizer::read(source.path(), &frame, None, &mut Vec::new()));
     vocab.map_err(|problem| to_error(&source, problem))
 }
 
@@ -65,5 +66,6 @@ fn to_error(source: &Source, problem: Problem) -> Error {
         Problem::Unsupported(problem) => source.unsupported(problem),
         Problem::Tensor(name, problem) => source.tensor(&name, problem),
         Problem::Tokenizer(problem) => source.tokenizer(problem),
+        Problem::Other(error) => error,
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn iq4_xs(block: &[u8; 136], out: &mut [f32; 256]) {
     let low: &[u8; 4] = part::<4, 4>(block);
     let codes = part::<8, 128>(block).as_chunks::<16>().0;
     for (group, (codes, out)) in codes.iter().zip(out.as_chunks_mut::<32>().0).enumerate() {
-        let scale = low[group / 2] >> (group % 2 * 4) & 15 | (high >> (group * 2) & 3) as u8 * 16;
+        let scale = ((low[group / 2] >> (group % 2 * 4)) & 15) | ((high >> (group * 2)) as u8 & 3) << 4;
         look_up(d * f32::from(scale as i8 - 32), codes, out);
     }
 }

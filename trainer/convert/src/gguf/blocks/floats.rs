@@ -1,22 +1,13 @@
 //! Plain numbers: F32, F16, BF16.
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
 pub(super) fn f32(bytes: &[u8], out: &mut [f32]) {
     let (words, _) = bytes.as_chunks::<4>();
     words.iter().zip(out).for_each(|(word, o)| *o = f32::from_le_bytes(*word));
 }
 
-/// Halves, converted some hundreds at a time so that a processor's instruction for many is used.
 pub(super) fn f16(bytes: &[u8], out: &mut [f32]) {
-    const BATCH: usize = 512;
-    let mut halves = [f16::ZERO; BATCH];
-    for (bytes, out) in bytes.chunks(BATCH * 2).zip(out.chunks_mut(BATCH)) {
-        let (words, _) = bytes.as_chunks::<2>();
-        words.iter().zip(&mut halves).for_each(|(word, half)| *half = f16::from_le_bytes(*word));
-        halves[..out.len()].convert_to_f32_slice(out);
-    }
+    let (words, _) = bytes.as_chunks::<2>();
+    words.iter().zip(out).for_each(|(word, o)| *o = widen(u16::from_le_bytes(*word)));
 }
 
 /// BF16 is the upper half of an f32.
@@ -43,7 +34,8 @@ pub(super) fn widen(bits: u16) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::widen;
+    use half::f16;
 
     #[test]
     fn every_half_is_widened_exactly() {

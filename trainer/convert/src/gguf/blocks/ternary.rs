@@ -10,7 +10,7 @@ const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
 #[inline(always)]
 fn digit(byte: u8, power: u8) -> f32 {
     let shifted = byte.wrapping_mul(power);
-    f32::from((u16::from(shifted) * 3 >> 8) as i8 - 1)
+    f32::from(((u16::from(shifted) * 3) >> 8) as i8 - 1)
 }
 
 /// 32 bytes of 160 weights, 16 bytes of 80, 4 bytes of 16 (four digits a byte), `d: f16`. Byte m of a part of w bytes holds its

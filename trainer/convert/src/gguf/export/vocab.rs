@@ -66,9 +66,19 @@ fn name(id: usize, bytes: &[u8]) -> Result<String, String> {
     Ok(text?.to_string())
 }
 
-/// A token that no sound text contains, as the end of text that llama.cpp insists on: it would take one in use otherwise, and stop there.
-fn end_without(vocab: &Vocab, kind: TokenKind) -> Option<u32> {
-    vocab.tokens().position(|token| token == (&[0xFF], kind)).map(|id| id as u32)
+/// Whether UTF-8 never contains a byte.
+fn is_never_in_utf8(byte: u8) -> bool {
+    matches!(byte, 0xC0 | 0xC1 | 0xF5..)
+}
+
+/// The end of text, which llama.cpp insists on: it would take a token in use otherwise, and stop there. Without one, the token of a byte
+/// that no sound text contains.
+fn end(vocab: &Vocab, kind: TokenKind) -> Result<u32, String> {
+    let unused = |(bytes, k): (&[u8], TokenKind)| k == kind && bytes.len() == 1 && is_never_in_utf8(bytes[0]);
+    let id = vocab.special().eos.or_else(|| vocab.tokens().position(unused).map(|id| id as u32));
+    id.ok_or_else(|| {
+        "its tokenizer has no end token, and llama.cpp would stop at one that is in use".to_string()
+    })
 }
 
 fn byte_level(
@@ -96,7 +106,7 @@ fn byte_level(
             _ => name(id, bytes)?,
         });
     }
-    if let Some(byte) = has_byte.iter().position(|has| !has) {
+    if let Some(byte) = (0..=255).find(|&byte| !has_byte[usize::from(byte)] && !is_never_in_utf8(byte)) {
         return Err(format!("its tokenizer has no token for the byte {byte}, and llama.cpp would drop it"));
     }
     let merge = |merge: &siskin_format::vocab::Merge| {
@@ -107,8 +117,8 @@ fn byte_level(
     let pre = vocab.pre_tokenizer();
     frame.text("tokenizer.ggml.pre", if pre == PreTokenizer::None { "gpt-2" } else { pre.name() });
     frame.strings("tokenizer.ggml.merges", &merges);
-    let end = end_without(vocab, TokenKind::Normal);
-    (special.eos, special.bos) = (special.eos.or(end), special.bos.or(special.eos).or(end));
+    let end = end(vocab, TokenKind::Normal)?;
+    *special = SpecialIds { eos: Some(end), bos: special.bos.or(Some(end)), ..*special };
     Ok(texts)
 }
 
@@ -132,12 +142,11 @@ fn sentence_piece(
     frame.text("tokenizer.ggml.model", "llama");
     frame.text("tokenizer.ggml.pre", "default");
     frame.f32s("tokenizer.ggml.scores", &scores);
-    let end = end_without(vocab, TokenKind::Byte);
-    let eos = special.eos.or(end).ok_or("its tokenizer has neither an end token nor byte tokens")?;
+    let end = end(vocab, TokenKind::Byte)?;
     *special = SpecialIds {
-        eos: Some(eos),
-        bos: special.bos.or(Some(eos)),
-        unk: special.unk.or(Some(eos)),
+        eos: Some(end),
+        bos: special.bos.or(Some(end)),
+        unk: special.unk.or(Some(end)),
         ..*special
     };
     Ok(texts)

@@ -6,6 +6,7 @@ use crate::gguf::{self, file::Problem};
 use crate::{Options, open};
 use proptest::prelude::*;
 use siskin_format::schema;
+use std::path::Path;
 
 fn valid() -> Vec<u8> {
     let (_folder, path) = exported(&llama(), &bpe(), DType::Q8);
@@ -24,9 +25,10 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 }
 
 fn problem(bytes: &[u8]) -> String {
-    match gguf::read(bytes) {
+    match gguf::read(Path::new("model.gguf"), bytes) {
         Ok(_) => "read".to_string(),
         Err(Problem::Malformed(e) | Problem::Unsupported(e) | Problem::Tokenizer(e)) => e,
+        Err(Problem::Other(e)) => e.to_string(),
         Err(Problem::Tensor(name, e)) => format!("{name}: {e}"),
     }
 }
@@ -187,7 +189,7 @@ fn every_prefix_is_refused() {
 fn bytes_behind_the_weights_are_noted() {
     let mut bytes = valid();
     bytes.extend([0; 100]);
-    let (.., notes, _) = gguf::read(&bytes).unwrap();
+    let (.., notes, _) = gguf::read(Path::new("model.gguf"), &bytes).unwrap();
     assert_eq!(notes, ["100 bytes behind the last tensor were ignored"]);
 }
 
@@ -239,7 +241,7 @@ proptest! {
                 _ => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF][usize::from(value[0]) % 5],
             }
         }
-        if gguf::read(&bytes).is_ok() {
+        if gguf::read(Path::new("model.gguf"), &bytes).is_ok() {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("model.gguf");
             std::fs::write(&path, bytes).unwrap();

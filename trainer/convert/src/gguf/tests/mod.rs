@@ -71,9 +71,33 @@ fn bpe() -> Vocab {
     tokens.push((b" t".to_vec(), TokenKind::Normal));
     tokens.push((b"<|end|>".to_vec(), TokenKind::Control));
     let merges = vec![Merge { left: 32, right: 116, result: 256 }];
-    let special = SpecialIds { bos: Some(257), eos: Some(257), ..SpecialIds::default() };
+    let special = SpecialIds { eos: Some(257), ..SpecialIds::default() };
     let (kind, pre_tokenizer) = (VocabKind::Bpe, PreTokenizer::Gpt2);
     Vocab::new(VocabParts { kind, pre_tokenizer, tokens, merges, special, ..VocabParts::default() }).unwrap()
+}
+
+/// SentencePiece's BPE over a handful of pieces, with a byte fallback.
+fn sentence_piece() -> Vocab {
+    let mark = |name: &str, kind| (name.as_bytes().to_vec(), kind);
+    let mut tokens = vec![
+        mark("<unk>", TokenKind::Unknown),
+        mark("<s>", TokenKind::Control),
+        mark("</s>", TokenKind::Control),
+    ];
+    tokens.extend((0..=255).map(|byte| (vec![byte], TokenKind::Byte)));
+    tokens.extend([" t", "th", " th", " ", "t", "h", "好"].map(|piece| mark(piece, TokenKind::Normal)));
+    let scores: Vec<f32> = (0..tokens.len()).map(|id| 259.0 - id.max(259) as f32).collect();
+    let parts = VocabParts {
+        kind: VocabKind::SentencePiece,
+        merges: crate::tokenizer::merges_from_scores(&tokens, &scores),
+        scores: Some(scores),
+        special: SpecialIds { bos: Some(1), eos: Some(2), unk: Some(0), pad: None },
+        add_bos: true,
+        add_space_prefix: true,
+        tokens,
+        ..VocabParts::default()
+    };
+    Vocab::new(parts).unwrap()
 }
 
 /// Weights that tell tensor, row and column apart and are exact in any type that is a power of two times small codes.

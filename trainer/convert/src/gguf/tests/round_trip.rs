@@ -8,7 +8,7 @@ use siskin_format::schema;
 fn imported(config: &ModelConfig, dtype: DType) -> ModelConfig {
     let (_folder, path) = exported(config, &bpe(), dtype);
     let mut import = open(&path, &Options::default()).unwrap();
-    assert_eq!((&import.vocab, import.notes.as_slice()), (&bpe(), [].as_slice()));
+    assert!(import.vocab == bpe() && import.notes.is_empty(), "{:?}", import.notes);
     let own = schema(config);
     for spec in schema(&import.config) {
         let expected = match own.iter().find(|s| s.name == spec.name) {
@@ -69,6 +69,25 @@ fn what_a_model_lacks_becomes_ones_and_zeros() {
     assert_eq!(imported(&config, DType::F32), gpt2());
     let config = ModelConfig { norm_weight: false, ..llama() };
     assert_eq!(imported(&config, DType::F32), llama());
+}
+
+#[test]
+fn vocabularies_come_back() {
+    for vocab in [bpe(), sentence_piece()] {
+        let (_folder, path) =
+            exported(&ModelConfig { vocab_size: vocab.len(), ..llama() }, &vocab, DType::F32);
+        assert!(super::super::read_vocab(&path).unwrap() == vocab, "{:?}", vocab.kind());
+    }
+}
+
+#[test]
+fn bytes_and_characters_are_written_for_llama_cpp_alone() {
+    for (vocab, model) in [(Vocab::bytes(), "rwkv"), (Vocab::chars(&['a', '你'], true).unwrap(), "t5")] {
+        let (_folder, path) =
+            exported(&ModelConfig { vocab_size: vocab.len(), ..llama() }, &vocab, DType::F32);
+        let error = super::super::read_vocab(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("tokenizer.ggml.model is \"{model}\"")), "{error}");
+    }
 }
 
 #[test]
