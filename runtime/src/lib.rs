@@ -45,4 +45,4 @@ pub use sampler::{Sampler, SamplerError, SamplerOptions};
 pub use session::{Session, SessionOptions, log_prob};
 pub use stop::{StopError, StopMatcher};
 pub use stream::Utf8Stream;
-pub use tokenizer::{Encoder, Tokenizer, TokenizerError};
+pub use tokenizer::{EncodeOptions, Encoder, Tokenizer, TokenizerError};

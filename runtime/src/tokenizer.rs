@@ -1,4 +1,4 @@
-//! Text to tokens and back: byte, character and byte-level BPE vocabularies, in any language.
+//! Text to tokens and back: byte, character, byte-level BPE and SentencePiece vocabularies, in any language.
 //!
 //! A [`Tokenizer`] is immutable and can be shared by any number of threads. [`Tokenizer::encode`] serves prompts;
 //! long texts go through an [`Encoder`], which keeps its working memory and a cache of words.
@@ -8,16 +8,24 @@
 //! | byte | one byte | are tokens | cannot happen |
 //! | char | one code point | an error with their position | `unk`, or an error that names the character |
 //! | bpe | a merged run of bytes | are tokens | cannot happen when all 256 bytes are tokens |
+//! | sentencepiece | a merged run of code points, or one byte | are tokens when bytes are | tokens of its bytes; `unk`; or an error |
 //!
-//! Text never becomes a control token: a prompt that spells out `<|endoftext|>` is plain text.
+//! Text becomes a control token only where [`EncodeOptions::specials`] asks for it: a prompt that spells out
+//! `<|endoftext|>` is plain text. User-defined tokens are text, and are found in every text.
 
 mod bpe;
 mod cache;
 mod chars;
+mod deepseek;
 mod error;
 mod gpt2;
+mod literals;
+mod llama3;
+mod sentencepiece;
 mod unicode;
 mod unicode_table;
+mod whole;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +35,10 @@ pub use error::TokenizerError;
 use bpe::{Bpe, Merger};
 use cache::WordCache;
 use chars::CharIds;
+use literals::Literals;
 use siskin_format::memory;
 use siskin_format::vocab::{PreTokenizer, TokenKind, Vocab, VocabKind};
+use std::ops::Range;
 
 /// Marks "no such token" in tables of ids; above every id that a vocabulary can have.
 const NO_ID: u32 = u32::MAX;
@@ -44,6 +54,16 @@ const CACHE_FROM: usize = 16 * 1024;
 pub struct Tokenizer {
     vocab: Vocab,
     scheme: Scheme,
+    literals: Option<Literals>,
+}
+
+/// What encoding does beside cutting text into tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Control and unknown tokens that the text spells out become those tokens. Not for what a stranger wrote.
+    pub specials: bool,
+    /// The text goes on from one that was encoded before, so that no dummy prefix stands before it.
+    pub continues: bool,
 }
 
 #[derive(Debug)]
@@ -63,10 +83,11 @@ impl Tokenizer {
         let scheme = match (vocab.kind(), vocab.pre_tokenizer()) {
             (VocabKind::Byte, PreTokenizer::None) => Scheme::Byte(byte_ids(vocab, TokenKind::Byte)),
             (VocabKind::Char, PreTokenizer::None) => Scheme::Char(Box::new(CharIds::new(vocab)?)),
-            (VocabKind::Bpe, PreTokenizer::None | PreTokenizer::Gpt2) => Scheme::Bpe(Bpe::new(vocab)?),
+            (VocabKind::Bpe, pre) if words::is_known(pre) => Scheme::Bpe(Bpe::new(vocab)?),
+            (VocabKind::SentencePiece, PreTokenizer::None) => Scheme::Bpe(Bpe::new(vocab)?),
             _ => return Err(TokenizerError::UnsupportedVocab),
         };
-        Ok(Tokenizer { vocab: vocab.clone(), scheme })
+        Ok(Tokenizer { vocab: vocab.clone(), scheme, literals: Literals::new(vocab)? })
     }
 
     /// The vocabulary.
@@ -89,10 +110,22 @@ impl Tokenizer {
     /// # Errors
     /// Text that the vocabulary cannot express, see the table of this module; [`TokenizerError::OutOfMemory`].
     pub fn encode(&self, text: impl AsRef<[u8]>) -> Result<Vec<u32>, TokenizerError> {
+        self.encode_with(text, EncodeOptions::default())
+    }
+
+    /// As [`encode`](Self::encode), with options.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_with(
+        &self,
+        text: impl AsRef<[u8]>,
+        options: EncodeOptions,
+    ) -> Result<Vec<u32>, TokenizerError> {
         let text = text.as_ref();
         let mut ids = Vec::new();
         let cache = (text.len() >= CACHE_FROM).then(WordCache::new).flatten();
-        Encoder { tokenizer: self, merger: Merger::default(), cache }.encode_into(text, &mut ids)?;
+        Encoder { tokenizer: self, merger: Merger::default(), cache }.encode_with(text, options, &mut ids)?;
         Ok(ids)
     }
 
@@ -106,11 +139,24 @@ impl Tokenizer {
     /// [`Utf8Stream`](crate::stream::Utf8Stream) to make text of it.
     ///
     /// Control tokens have no text; unknown tokens and ids outside the vocabulary give U+FFFD. The result is as long as
-    /// its tokens' texts; [`token_bytes`](Self::token_bytes) gives these one by one, without allocating.
+    /// its tokens' texts; [`token_bytes`](Self::token_bytes) gives these one by one, without allocating. Of a vocabulary
+    /// with SentencePiece's dummy prefix, the ids are a whole text: the space that the prefix added is left out.
     pub fn decode(&self, ids: &[u32]) -> Vec<u8> {
+        self.join(ids, |id| self.token_bytes(id))
+    }
+
+    /// The same with the names of control and unknown tokens, as a person would want to see them.
+    pub fn decode_with_specials(&self, ids: &[u32]) -> Vec<u8> {
+        self.join(ids, |id| self.vocab.token(id).unwrap_or(REPLACEMENT))
+    }
+
+    fn join<'a>(&self, ids: &[u32], bytes: impl Fn(u32) -> &'a [u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(4 * ids.len());
         for &id in ids {
-            text.extend_from_slice(self.token_bytes(id));
+            text.extend_from_slice(bytes(id));
+        }
+        if self.vocab.add_space_prefix() && text.first() == Some(&b' ') {
+            text.remove(0);
         }
         text
     }
@@ -118,24 +164,33 @@ impl Tokenizer {
     /// The text of one token, as [`decode`](Self::decode) writes it.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         match (self.vocab.token(id), self.vocab.token_kind(id)) {
-            (Some(bytes), Some(TokenKind::Normal | TokenKind::Byte)) => bytes,
+            (Some(bytes), Some(TokenKind::Normal | TokenKind::Byte | TokenKind::UserDefined)) => bytes,
             (Some(_), Some(TokenKind::Control)) => &[],
             _ => REPLACEMENT,
         }
     }
 
-    /// How much of the beginning of a text can be encoded now if more text may follow: encoding
-    /// `text[..n]` and later the rest gives the ids of the whole. 0 if `text` has no such place.
+    /// How much of the beginning of a text can be encoded now if more text may follow: encoding `text[..n]`, and later the
+    /// rest with [`EncodeOptions::continues`], gives the ids of the whole. 0 if `text` has no such place.
     ///
-    /// Characters are never cut; words of BPE are not cut either.
+    /// Characters are never cut; words of BPE and tokens that are found literally are not cut either.
     pub fn split_point(&self, text: &[u8]) -> usize {
-        match &self.scheme {
-            Scheme::Byte(_) => text.len(),
-            Scheme::Char(_) => text.len() - unicode::incomplete_tail(text),
-            Scheme::Bpe(bpe) => match bpe.pre_tokenizer() {
-                PreTokenizer::Gpt2 => gpt2::last_boundary(text),
-                _ => 0,
-            },
+        let mut end = text.len();
+        loop {
+            end = match &self.scheme {
+                Scheme::Byte(_) => end,
+                Scheme::Char(_) => end - unicode::incomplete_tail(&text[..end]),
+                Scheme::Bpe(bpe) => match bpe.pieces() {
+                    Some(pieces) => pieces.last_boundary(&text[..end]),
+                    None => words::last_boundary(bpe.pre_tokenizer(), &text[..end]),
+                },
+            };
+            match &self.literals {
+                Some(literals)
+                    if matches!(self.scheme, Scheme::Bpe(_))
+                        && literals.may_touch_end(&self.vocab, &text[..end], &text[end..]) => {}
+                _ => return end,
+            }
         }
     }
 }
@@ -154,38 +209,86 @@ impl Encoder<'_> {
     /// # Errors
     /// As [`Tokenizer::encode`]; positions count from the beginning of this text.
     pub fn encode_into(&mut self, text: &[u8], ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        self.encode_with(text, EncodeOptions::default(), ids)
+    }
+
+    /// As [`encode_into`](Self::encode_into), with options.
+    ///
+    /// # Errors
+    /// As [`encode_into`](Self::encode_into).
+    pub fn encode_with(
+        &mut self,
+        text: &[u8],
+        options: EncodeOptions,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
+        let Tokenizer { vocab, literals, .. } = self.tokenizer;
+        let Some(literals) = literals.as_ref() else {
+            return self.encode_plain(text, 0..text.len(), options.continues, ids);
+        };
+        let (mut at, mut continues) = (0, options.continues);
+        while let Some(found) = literals.find(vocab, text, at, options.specials) {
+            self.encode_plain(text, at..found.range.start, continues, ids)?;
+            memory::push(ids, found.id)?;
+            (at, continues) = (found.range.end, false);
+        }
+        self.encode_plain(text, at..text.len(), continues, ids)
+    }
+
+    /// Appends the ids of a part of a text in which nothing is found literally.
+    fn encode_plain(
+        &mut self,
+        text: &[u8],
+        range: Range<usize>,
+        continues: bool,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let unk = self.tokenizer.vocab.special().unk;
         match &self.tokenizer.scheme {
-            Scheme::Byte(table) => encode_bytes(table, unk, text, ids),
-            Scheme::Char(chars) => chars.encode_into(unk, text, ids),
+            Scheme::Byte(table) => encode_bytes(table, unk, text, range, ids),
+            Scheme::Char(chars) => chars.encode_into(unk, text, range, ids),
             Scheme::Bpe(bpe) => {
                 self.merger.set_unk(unk);
-                match bpe.pre_tokenizer() {
-                    PreTokenizer::Gpt2 => self.encode_words(bpe, text, ids),
-                    _ => self.merger.encode_word(bpe, text, 0, ids),
-                }
+                self.encode_words(bpe, text, range, continues, ids)
             }
         }
     }
 
-    fn encode_words(&mut self, bpe: &Bpe, text: &[u8], ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
-        let mut at = 0;
+    fn encode_words(
+        &mut self,
+        bpe: &Bpe,
+        text: &[u8],
+        range: Range<usize>,
+        continues: bool,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
+        let vocab = &self.tokenizer.vocab;
+        let pre = bpe.pre_tokenizer();
+        let text = &text[..range.end];
+        let mut at = range.start;
+        let mut prefixed = vocab.add_space_prefix() && !continues;
         while at < text.len() {
-            let word = &text[at..at + gpt2::word_len(&text[at..])];
+            let rest = &text[at..];
+            let len = match bpe.pieces() {
+                Some(pieces) => pieces.word_len(rest),
+                None => words::word_len(pre, rest),
+            };
             match &mut self.cache {
-                Some(cache) => {
+                Some(cache) if !prefixed => {
+                    let word = &rest[..len];
                     if let Some(kept) = cache.find(word) {
                         memory::reserve(ids, kept.len())?;
                         ids.extend_from_slice(kept);
                     } else {
                         let first = ids.len();
-                        self.merger.encode_word(bpe, word, at, ids)?;
+                        self.merger.encode_word((vocab, bpe), (text, at, len), false, ids)?;
                         cache.keep(word, &ids[first..]);
                     }
                 }
-                None => self.merger.encode_word(bpe, word, at, ids)?,
+                _ => self.merger.encode_word((vocab, bpe), (text, at, len), prefixed, ids)?,
             }
-            at += word.len();
+            at += len;
+            prefixed = false;
         }
         Ok(())
     }
@@ -206,11 +309,12 @@ fn encode_bytes(
     table: &[u32; 256],
     unk: Option<u32>,
     text: &[u8],
+    range: Range<usize>,
     ids: &mut Vec<u32>,
 ) -> Result<(), TokenizerError> {
-    memory::reserve(ids, text.len())?;
-    for (at, &byte) in text.iter().enumerate() {
-        ids.push(byte_id(table, unk, byte, at)?);
+    memory::reserve(ids, range.len())?;
+    for at in range {
+        ids.push(byte_id(table, unk, text[at], at)?);
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Byte-pair encoding (Sennrich, Haddow, Birch 2016): of all neighbouring pairs in a word, the one whose merge has
 //! the best rank is merged, the leftmost first, until no pair has a merge.
 
+use super::sentencepiece::Pieces;
+use super::whole::WholeWords;
 use super::{TokenizerError, byte_id, byte_ids};
 use siskin_format::memory::{self, NoMemory};
-use siskin_format::vocab::{PreTokenizer, TokenKind, Vocab};
+use siskin_format::vocab::{PreTokenizer, TokenKind, Vocab, VocabKind};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -18,11 +20,19 @@ const NO_RANK: u32 = u32::MAX;
 /// vocabulary can make long, unlike that of a hash table whose keys a hostile file chose.
 #[derive(Debug)]
 pub(super) struct Bpe {
-    alphabet: Box<[u32; 256]>, // id of each byte, or NO_ID
-    starts: Vec<u32>,          // [vocab_size + 1] where the merges of each left id begin in `rights`
-    rights: Vec<(u32, u32)>,   // [n_merges] (right id, rank)
-    results: Vec<u32>,         // [n_merges] by rank
+    alphabet: Alphabet,
+    starts: Vec<u32>, // [vocab_size + 1] where the merges of each left id begin in `rights`
+    rights: Vec<(u32, u32)>, // [n_merges] (right id, rank)
+    results: Vec<u32>, // [n_merges] by rank
     pre_tokenizer: PreTokenizer,
+    whole_words: Option<WholeWords>,
+}
+
+/// What merges start from.
+#[derive(Debug)]
+enum Alphabet {
+    Bytes(Box<[u32; 256]>), // id of each byte, or NO_ID
+    Pieces(Box<Pieces>),
 }
 
 impl Bpe {
@@ -38,21 +48,43 @@ impl Bpe {
         // Counted by left id, so that only the few merges of each have to be sorted.
         let mut ends = memory::collect(starts.iter().copied())?;
         let mut rights = memory::repeated((0, 0), merges.len())?;
+        // SentencePiece's merges share the rank of the first with the same result.
+        let shared = vocab.kind() == VocabKind::SentencePiece;
+        let mut first_ranks = memory::repeated(NO_RANK, if shared { vocab.len() } else { 0 })?;
         for (rank, merge) in merges.iter().enumerate() {
+            let rank = match first_ranks.get_mut(merge.result as usize) {
+                Some(first) => {
+                    *first = (rank as u32).min(*first);
+                    *first
+                }
+                None => rank as u32,
+            };
             let end = &mut ends[merge.left as usize];
-            rights[*end as usize] = (merge.right, rank as u32);
+            rights[*end as usize] = (merge.right, rank);
             *end += 1;
         }
         for id in 0..vocab.len() {
             rights[starts[id] as usize..starts[id + 1] as usize].sort_unstable();
         }
         Ok(Bpe {
-            alphabet: byte_ids(vocab, TokenKind::Normal),
+            alphabet: match shared {
+                true => Alphabet::Pieces(Box::new(Pieces::new(vocab)?)),
+                false => Alphabet::Bytes(byte_ids(vocab, TokenKind::Normal)),
+            },
             starts,
             rights,
             results: memory::collect(merges.iter().map(|merge| merge.result))?,
             pre_tokenizer: vocab.pre_tokenizer(),
+            whole_words: vocab.ignore_merges().then(|| WholeWords::new(vocab)).transpose()?,
         })
+    }
+
+    /// SentencePiece's alphabet, if the vocabulary has it.
+    pub(super) fn pieces(&self) -> Option<&Pieces> {
+        match &self.alphabet {
+            Alphabet::Bytes(_) => None,
+            Alphabet::Pieces(pieces) => Some(pieces),
+        }
     }
 
     pub(super) fn pre_tokenizer(&self) -> PreTokenizer {
@@ -105,23 +137,38 @@ impl Merger {
         self.unk = unk;
     }
 
-    /// Appends the ids of one word, which begins at byte `at` of the text.
+    /// Appends the ids of one word, which begins at byte `at` of `text`; with SentencePiece's dummy prefix before it if
+    /// `prefixed`.
     pub(super) fn encode_word(
         &mut self,
-        bpe: &Bpe,
-        word: &[u8],
-        at: usize,
+        (vocab, bpe): (&Vocab, &Bpe),
+        (text, at, len): (&[u8], usize, usize),
+        prefixed: bool,
         out: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
-        if word.len() >= DEAD as usize {
-            return Err(TokenizerError::WordTooLong { len: word.len() });
+        let word = &text[at..at + len];
+        if len >= DEAD as usize {
+            return Err(TokenizerError::WordTooLong { len });
+        }
+        if let Some(id) = bpe.whole_words.as_ref().and_then(|words| words.find(vocab, word)) {
+            return Ok(memory::push(out, id)?);
         }
         self.ids.clear();
-        memory::reserve(&mut self.ids, word.len())?;
-        for (i, &byte) in word.iter().enumerate() {
-            self.ids.push(byte_id(&bpe.alphabet, self.unk, byte, at + i)?);
+        memory::reserve(&mut self.ids, len)?;
+        match &bpe.alphabet {
+            Alphabet::Bytes(alphabet) => {
+                for (i, &byte) in word.iter().enumerate() {
+                    self.ids.push(byte_id(alphabet, self.unk, byte, at + i)?);
+                }
+            }
+            Alphabet::Pieces(pieces) => {
+                if prefixed {
+                    pieces.push(b" ", text, at, &mut self.ids)?;
+                }
+                pieces.push(word, text, at, &mut self.ids)?;
+            }
         }
-        if word.len() <= SCAN_UP_TO {
+        if self.ids.len() <= SCAN_UP_TO {
             self.merge_short(bpe)?;
         } else {
             self.merge_long(bpe)?;
@@ -253,7 +300,8 @@ mod tests {
     fn both(vocab: &Vocab, word: &str) -> Vec<String> {
         let bpe = Bpe::new(vocab).unwrap();
         let mut merger = Merger::default();
-        merger.ids.extend(word.bytes().map(|b| bpe.alphabet[b as usize]));
+        let Alphabet::Bytes(alphabet) = &bpe.alphabet else { panic!("bytes") };
+        merger.ids.extend(word.bytes().map(|b| alphabet[b as usize]));
         let ids = merger.ids.clone();
         merger.merge_short(&bpe).unwrap();
         let short = merger.ids.clone();
@@ -285,10 +333,10 @@ mod tests {
         let vocab = vocab(&[("a", "b")]);
         let bpe = Bpe::new(&vocab).unwrap();
         let (mut merger, mut ids) = (Merger::default(), Vec::new());
-        let error = merger.encode_word(&bpe, b"abx", 10, &mut ids).unwrap_err();
-        assert_eq!(error, TokenizerError::UnknownByte { byte: b'x', at: 12 });
+        let error = merger.encode_word((&vocab, &bpe), (b"--abx", 2, 3), false, &mut ids).unwrap_err();
+        assert_eq!(error, TokenizerError::UnknownByte { byte: b'x', at: 4 });
         merger.set_unk(Some(2));
-        merger.encode_word(&bpe, b"abx", 10, &mut ids).unwrap();
+        merger.encode_word((&vocab, &bpe), (b"abx", 0, 3), false, &mut ids).unwrap();
         assert_eq!(ids, [3, 2]);
     }
 

@@ -70,6 +70,14 @@ fn slot(key: &Key) -> usize {
     (hash >> 32) as usize % N_ENTRIES
 }
 
+/// A hash of bytes.
+pub(super) fn hash(bytes: &[u8]) -> u32 {
+    let words =
+        bytes.chunks(8).map(|chunk| chunk.iter().fold(0u64, |word, &byte| word << 8 | u64::from(byte)));
+    let mix = |hash: u64, word: u64| (hash.rotate_left(29) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (words.fold(bytes.len() as u64, mix) >> 32) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

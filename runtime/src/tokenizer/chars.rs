@@ -3,6 +3,7 @@
 use super::{NO_ID, TokenizerError};
 use siskin_format::memory;
 use siskin_format::vocab::{TokenKind, Vocab};
+use std::ops::Range;
 
 /// From code point to id.
 #[derive(Debug)]
@@ -42,8 +43,10 @@ impl CharIds {
         &self,
         unk: Option<u32>,
         text: &[u8],
+        range: Range<usize>,
         ids: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
+        let (start, text, before) = (range.start, &text[range.clone()], &text[..range.start]);
         let (valid, bad) = match std::str::from_utf8(text) {
             Ok(valid) => (valid, None),
             Err(error) => {
@@ -52,9 +55,14 @@ impl CharIds {
             }
         };
         for (index, (at, c)) in valid.char_indices().enumerate() {
-            let unknown = TokenizerError::UnknownChar { found: c, at, index, vocab_size: self.vocab_size };
-            memory::push(ids, self.get(c).or(unk).ok_or(unknown)?)?;
+            let unknown = || TokenizerError::UnknownChar {
+                found: c,
+                at: start + at,
+                index: before.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() + index,
+                vocab_size: self.vocab_size,
+            };
+            memory::push(ids, self.get(c).or(unk).ok_or_else(unknown)?)?;
         }
-        bad.map_or(Ok(()), |at| Err(TokenizerError::InvalidUtf8 { at }))
+        bad.map_or(Ok(()), |at| Err(TokenizerError::InvalidUtf8 { at: start + at }))
     }
 }

@@ -5,7 +5,7 @@
 //! (Radford et al. 2019, `encoder.py`.) Every byte belongs to exactly one word. Bytes that are not UTF-8 count as
 //! neither space, letter nor number.
 
-use super::unicode::{Class, class_of_first, incomplete_tail};
+use super::unicode::{Class, class_of_first};
 
 /// Length of the first word of `text`, which is not empty.
 pub(super) fn word_len(text: &[u8]) -> usize {
@@ -40,61 +40,31 @@ fn contraction_len(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The last place in `text` where a word certainly ends, whatever stands before and after; 0 if there is none.
-///
-/// A word certainly ends between a character and white space that follows it, and after a run of letters or
-/// numbers. It does not between other characters and letters (`'` and `s` may be one word) or between white space
-/// and the rest (a space belongs to the word that follows it).
-pub(super) fn last_boundary(text: &[u8]) -> usize {
-    let mut end = text.len() - incomplete_tail(text);
-    let mut next = None;
-    while end > 0 {
-        let start = last_char_start(&text[..end]);
-        let (class, _) = class_of_first(&text[start..end]);
-        let boundary = match (class, next) {
-            (_, None) | (Class::Space, _) => false,
-            (Class::Other, Some(next)) => next == Class::Space,
-            (class, Some(next)) => next != class,
-        };
-        if boundary {
-            return end;
-        }
-        (next, end) = (Some(class), start);
+/// The same where every number is a word of its own, and the text around it is looked at alone: SmolLM's and StarCoder's.
+pub(super) fn word_len_among_digits(text: &[u8]) -> usize {
+    let (class, len) = class_of_first(text);
+    if class == Class::Number {
+        return len;
     }
-    0
-}
-
-/// Where the last character of `text`, which is not empty, begins; an invalid byte is a character of its own.
-fn last_char_start(text: &[u8]) -> usize {
-    let last = text.len() - 1;
-    for start in (text.len().saturating_sub(4)..last).rev() {
-        let (_, len) = class_of_first(&text[start..]);
-        if len == text.len() - start {
-            return start;
+    // White space before a number keeps its last character, for the text that is looked at ends there.
+    let mut end = 0;
+    while end < text.len() {
+        match class_of_first(&text[end..]) {
+            (Class::Space, len) => end += len,
+            (Class::Number, _) => return end,
+            _ => break,
         }
     }
-    last
+    word_len(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn words(text: &[u8]) -> Vec<&[u8]> {
-        let mut rest = text;
-        let mut words = Vec::new();
-        while !rest.is_empty() {
-            let (word, tail) = rest.split_at(word_len(rest));
-            words.push(word);
-            rest = tail;
-        }
-        words
-    }
+    use super::super::words;
+    use siskin_format::vocab::PreTokenizer::{Gpt2, SmolLm};
 
     fn check(text: &str, expected: &[&str]) {
-        let expected: Vec<&[u8]> = expected.iter().map(|w| w.as_bytes()).collect();
-        assert_eq!(words(text.as_bytes()), expected, "{text:?}");
+        words::tests::check(Gpt2, text, expected);
     }
 
     #[test]
@@ -125,67 +95,21 @@ mod tests {
 
     #[test]
     fn broken_utf8_counts_as_other() {
-        assert_eq!(words(b"ab\xFF\xFEcd \x80"), [&b"ab"[..], b"\xFF\xFE", b"cd", b" \x80"]);
-        assert_eq!(words(b"\xE4\xBD!"), [&b"\xE4\xBD!"[..]]);
+        assert_eq!(
+            words::tests::words(Gpt2, b"ab\xFF\xFEcd \x80"),
+            [&b"ab"[..], b"\xFF\xFE", b"cd", b" \x80"]
+        );
+        assert_eq!(words::tests::words(Gpt2, b"\xE4\xBD!"), [&b"\xE4\xBD!"[..]]);
     }
 
     #[test]
-    fn boundaries() {
-        for (text, expected) in [
-            ("", 0),
-            ("abc", 0),
-            ("abc def", 3),
-            ("abc def ", 7),
-            ("abc\n\nx", 3),
-            ("don't", 3),
-            ("'s", 0),
-            ("!s", 0),
-            ("12a", 2),
-            ("你好，世", 6),
-            ("   x", 0),
-            ("x   ", 1),
-            ("!  ", 1),
-        ] {
-            assert_eq!(last_boundary(text.as_bytes()), expected, "{text:?}");
-        }
-        assert_eq!(last_boundary(b"ab \xE4\xBD"), 2); // the incomplete character may become a letter
-        assert_eq!(last_boundary(b"ab\xE4\xBD"), 0);
-    }
-
-    fn text() -> impl Strategy<Value = Vec<u8>> {
-        let pieces = prop::sample::select(vec![
-            &b"a"[..],
-            b"'",
-            b"'s",
-            b"'ll",
-            b" ",
-            b"  ",
-            b"\n",
-            b"\t",
-            b"7",
-            b"!",
-            b"s",
-            b"\xFF",
-            b"\xE4\xBD",
-            "你".as_bytes(),
-            "，".as_bytes(),
-            "é".as_bytes(),
-            "🙂".as_bytes(),
-            "\u{3000}".as_bytes(),
-            b"\x85",
-        ]);
-        prop::collection::vec(pieces, 0..12).prop_map(|pieces| pieces.concat())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-        #[test]
-        fn cutting_at_a_boundary_changes_no_word(before in text(), after in text()) {
-            let cut = last_boundary(&before);
-            let whole = [&before[..], &after[..]].concat();
-            let mut parts = words(&whole[..cut]);
-            parts.extend(words(&whole[cut..]));
-            prop_assert_eq!(words(&whole), parts);
-        }
+    fn digits_stand_alone() {
+        let check = |text, expected: &[&str]| words::tests::check(SmolLm, text, expected);
+        check("a 12 b", &["a", " ", "1", "2", " b"]);
+        check("a   1", &["a", "   ", "1"]);
+        check("x1y ²", &["x", "1", "y", " ", "²"]);
+        check("it's  2\n\n3", &["it", "'s", "  ", "2", "\n\n", "3"]);
+        check("\t1", &["\t", "1"]);
+        check("  ", &["  "]);
     }
 }

@@ -1,6 +1,6 @@
-//! The character classes of GPT-2's pre-tokenizer, on bytes that may not be UTF-8.
+//! The character classes of pre-tokenizers, on bytes that may not be UTF-8.
 
-use super::unicode_table::RANGES;
+use super::unicode_table::STARTS;
 
 /// A character's class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +11,18 @@ pub(super) enum Class {
     Number,
     /// `\s`, which is `\p{White_Space}`
     Space,
+    /// `\p{P}`
+    Punctuation,
     /// All the rest, and bytes that are not UTF-8.
     Other,
+}
+
+impl Class {
+    /// The class for patterns that know only letters, numbers and space.
+    #[inline]
+    fn coarse(self) -> Class {
+        if self == Class::Punctuation { Class::Other } else { self }
+    }
 }
 
 const ASCII: [Class; 128] = {
@@ -23,7 +33,8 @@ const ASCII: [Class; 128] = {
             b'a'..=b'z' | b'A'..=b'Z' => Class::Letter,
             b'0'..=b'9' => Class::Number,
             b'\t'..=b'\r' | b' ' => Class::Space,
-            _ => Class::Other,
+            b'$' | b'+' | b'<' | b'=' | b'>' | b'^' | b'`' | b'|' | b'~' | 0..=0x1F | 0x7F => Class::Other,
+            _ => Class::Punctuation,
         };
         i += 1;
     }
@@ -36,9 +47,13 @@ pub(super) fn class(c: u32) -> Class {
         0..128 => ASCII[c as usize],
         0x4E00..=0x9FFF => Class::Letter, // CJK: the one range worth a short cut
         _ => {
-            let after = RANGES.partition_point(|&(first, _, _)| first <= c);
-            match after.checked_sub(1).map(|i| RANGES[i]) {
-                Some((_, last, class)) if c <= last => class,
+            // The last range that begins at or before `c`; U+0080 begins the first.
+            let after = STARTS.partition_point(|&start| start >> 3 <= c);
+            match STARTS[after - 1] & 7 {
+                1 => Class::Letter,
+                2 => Class::Number,
+                3 => Class::Space,
+                4 => Class::Punctuation,
                 _ => Class::Other,
             }
         }
@@ -48,7 +63,7 @@ pub(super) fn class(c: u32) -> Class {
 /// Class and length in bytes of the character at the beginning of `text`, which is not empty. A byte that does
 /// not begin a whole, valid character is `Other`, alone.
 #[inline]
-pub(super) fn class_of_first(text: &[u8]) -> (Class, usize) {
+pub(super) fn fine_class_of_first(text: &[u8]) -> (Class, usize) {
     let first = text[0];
     if first < 128 {
         return (ASCII[first as usize], 1);
@@ -59,8 +74,15 @@ pub(super) fn class_of_first(text: &[u8]) -> (Class, usize) {
     }
 }
 
+/// The same, where punctuation is `Other`.
+#[inline]
+pub(super) fn class_of_first(text: &[u8]) -> (Class, usize) {
+    let (class, len) = fine_class_of_first(text);
+    (class.coarse(), len)
+}
+
 /// Code point and length of the multi-byte character at the beginning of `text`.
-fn decode(text: &[u8]) -> Option<(u32, usize)> {
+pub(super) fn decode(text: &[u8]) -> Option<(u32, usize)> {
     let bits = |at: usize| match text.get(at) {
         Some(&byte) if byte & 0xC0 == 0x80 => Some(u32::from(byte & 0x3F)),
         _ => None,
@@ -105,21 +127,40 @@ mod tests {
         set.ranges().iter().map(|r| (r.start() as u32, r.end() as u32, class)).collect()
     }
 
-    fn expected_table() -> Vec<(u32, u32, Class)> {
-        let mut table = ranges(r"\p{L}", Class::Letter);
-        table.extend(ranges(r"\p{N}", Class::Number));
-        table.extend(ranges(r"\s", Class::Space));
-        table.retain(|&(first, _, _)| first >= 128);
-        table.sort_unstable_by_key(|&(first, _, _)| first);
+    const CODES: [(&str, Class, u32); 4] = [
+        (r"\p{L}", Class::Letter, 1),
+        (r"\p{N}", Class::Number, 2),
+        (r"\s", Class::Space, 3),
+        (r"\p{P}", Class::Punctuation, 4),
+    ];
+
+    /// Where each range begins, from U+0080 on, with the code of its class.
+    fn expected_table() -> Vec<u32> {
+        let mut named: Vec<(u32, u32, u32)> = Vec::new();
+        for (pattern, class, code) in CODES {
+            named.extend(ranges(pattern, class).iter().map(|&(first, last, _)| (first, last, code)));
+        }
+        named.retain(|&(first, _, _)| first >= 128);
+        named.sort_unstable();
+        let mut table = vec![];
+        let mut next = 0x80;
+        for (first, last, code) in named {
+            if first > next {
+                table.push(next << 3);
+            }
+            table.push(first << 3 | code);
+            next = last + 1;
+        }
+        table.push(next << 3);
+        table.dedup_by_key(|start| *start >> 3);
         table
     }
 
     /// The text of `unicode_table.rs`.
     fn generated() -> String {
         let mut lines = vec![String::from("   ")];
-        for (first, last, class) in expected_table() {
-            let class = format!("{class:?}");
-            let entry = format!(" (0x{first:X}, 0x{last:X}, {}),", &class[..1]);
+        for start in expected_table() {
+            let entry = format!(" 0x{start:X},");
             if lines[lines.len() - 1].len() + entry.len() > 110 {
                 lines.push(String::from("   "));
             }
@@ -127,10 +168,10 @@ mod tests {
         }
         format!(
             "//! Generated by the tests of `unicode.rs` from the tables of regex-syntax; do not edit.\n\n\
-             use super::unicode::Class::{{self, Letter as L, Number as N, Space as S}};\n\n\
-             /// Letters, numbers and white space from U+0080 on: (first, last, class), in order.\n\
+             /// Where ranges of one class begin, from U+0080 on, in order: 8 times the first code point, plus 1 for\n\
+             /// letters, 2 for numbers, 3 for white space, 4 for punctuation, 0 for all the rest.\n\
              #[rustfmt::skip]\n\
-             pub(super) static RANGES: &[(u32, u32, Class)] = &[\n{}\n];\n",
+             pub(super) static STARTS: &[u32] = &[\n{}\n];\n",
             lines.join("\n")
         )
     }
@@ -140,23 +181,20 @@ mod tests {
     fn the_table_is_that_of_regex_syntax() {
         let expected = generated();
         assert!(include_str!("unicode_table.rs") == expected, "unicode_table.rs should be:\n{expected}");
-        assert_eq!(RANGES, expected_table());
+        assert_eq!(STARTS, expected_table());
     }
 
     #[test]
-    fn ascii_agrees_with_the_patterns() {
-        for (pattern, class) in [(r"\p{L}", Class::Letter), (r"\p{N}", Class::Number), (r"\s", Class::Space)]
-        {
-            let in_class = |c: u32| ranges(pattern, class).iter().any(|&(a, b, _)| (a..=b).contains(&c));
-            for c in 0..128u32 {
-                assert_eq!(ASCII[c as usize] == class, in_class(c), "{c}");
+    fn every_class_is_that_of_its_pattern() {
+        let mut expected = vec![Class::Other; 0x11_0000];
+        for (pattern, class, _) in CODES {
+            for (first, last, class) in ranges(pattern, class) {
+                expected[first as usize..=last as usize].fill(class);
             }
         }
-    }
-
-    #[test]
-    fn the_short_cut_for_cjk_is_in_the_table() {
-        assert!(RANGES.iter().any(|&(a, b, class)| a <= 0x4E00 && b >= 0x9FFF && class == Class::Letter));
+        for (c, expected) in expected.into_iter().enumerate() {
+            assert_eq!(class(c as u32), expected, "U+{c:04X}");
+        }
     }
 
     #[test]

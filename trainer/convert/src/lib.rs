@@ -20,6 +20,7 @@ pub mod safetensors;
 mod source;
 #[cfg(test)]
 mod testing;
+pub mod tokenizer;
 mod vocabulary;
 
 pub use error::{Error, Result};
