@@ -29,7 +29,12 @@ const MODELS: [(&str, Option<&str>, usize, Option<(&str, f32)>); 13] = [
     ("models/hf-random/gpt2-rand", None, 512, None),
     ("models/hf-random/llama-bias-linrope-tied-rand", None, 300, None),
     ("models/hf-random/llama-gqa-untied-rand", None, 512, None),
-    ("models/hf-random/llama-gqa-untied-rand-bf16-sharded", None, 512, Some(("models/hf-random/llama-gqa-untied-rand", BF16))),
+    (
+        "models/hf-random/llama-gqa-untied-rand-bf16-sharded",
+        None,
+        512,
+        Some(("models/hf-random/llama-gqa-untied-rand", BF16)),
+    ),
 ];
 
 /// The recurrent models, without their ending, and the sizes of their vocabularies.
@@ -64,7 +69,11 @@ fn main() -> ExitCode {
         let found = beside(&data.join(name), &descriptions).and_then(|import| check(import, tokens));
         table.row(name, found, None);
     }
-    println!("{} of {} as expected", MODELS.len() + RECURRENT.len() - table.wrong, MODELS.len() + RECURRENT.len());
+    println!(
+        "{} of {} as expected",
+        MODELS.len() + RECURRENT.len() - table.wrong,
+        MODELS.len() + RECURRENT.len()
+    );
     ExitCode::from(u8::from(table.wrong > 0))
 }
 
@@ -76,14 +85,25 @@ struct Table {
 }
 
 impl Table {
-    fn row(&mut self, name: &'static str, found: Result<(Import, Tensors), String>, twin: Option<(&str, f32)>) {
+    fn row(
+        &mut self,
+        name: &'static str,
+        found: Result<(Import, Tensors), String>,
+        twin: Option<(&str, f32)>,
+    ) {
         let line = found.and_then(|(import, tensors)| {
-            let difference = twin.map_or(Ok(0.0), |(twin, most)| difference(&tensors, &self.weights[twin], most))?;
+            let difference =
+                twin.map_or(Ok(0.0), |(twin, most)| difference(&tensors, &self.weights[twin], most))?;
             let n: usize = tensors.iter().map(|(_, values)| values.len()).sum();
             self.weights.insert(name, tensors);
             let notes = import.notes.join("; ");
             let twin = if twin.is_some() { format!("{difference:.2e}") } else { "-".to_string() };
-            Ok(format!("{:>6} {n:>9} {twin:>10}  {} blocks, {} vocabulary; {notes}", import.vocab.len(), import.config.n_layers(), import.vocab.kind().name()))
+            Ok(format!(
+                "{:>6} {n:>9} {twin:>10}  {} blocks, {} vocabulary; {notes}",
+                import.vocab.len(),
+                import.config.n_layers(),
+                import.vocab.kind().name()
+            ))
         });
         if line.is_err() {
             self.wrong += 1;
@@ -109,13 +129,22 @@ fn beside(model: &Path, descriptions: &Path) -> Result<Import, String> {
 /// Decodes every tensor of the schema.
 fn check(mut import: Import, tokens: usize) -> Result<(Import, Tensors), String> {
     if import.config.vocab_size != tokens || import.vocab.len() != tokens {
-        return Err(format!("{} rows and {} tokens, expected {tokens}", import.config.vocab_size, import.vocab.len()));
+        return Err(format!(
+            "{} rows and {} tokens, expected {tokens}",
+            import.config.vocab_size,
+            import.vocab.len()
+        ));
     }
     let mut tensors = Vec::new();
     for spec in schema(&import.config) {
         let values = import.weights.read(&spec).map_err(|e| e.to_string())?;
         if values.len() != spec.len() || values.iter().all(|v| *v == 0.0) && !spec.is_vector() {
-            return Err(format!("{} has {} values, expected {} and not all zero", spec.name, values.len(), spec.len()));
+            return Err(format!(
+                "{} has {} values, expected {} and not all zero",
+                spec.name,
+                values.len(),
+                spec.len()
+            ));
         }
         tensors.push((spec.name, values));
     }
@@ -132,7 +161,9 @@ fn difference(found: &Tensors, expected: &Tensors, most: f32) -> Result<f32, Str
         let scale = expected.iter().fold(f32::MIN_POSITIVE, |max, v| max.max(v.abs()));
         let apart = found.iter().zip(expected).fold(0.0f32, |max, (a, b)| max.max((a - b).abs())) / scale;
         if apart > most {
-            return Err(format!("{name} differs by {apart:e} of its largest weight, expected at most {most:e}"));
+            return Err(format!(
+                "{name} differs by {apart:e} of its largest weight, expected at most {most:e}"
+            ));
         }
         largest = largest.max(apart);
     }

@@ -13,8 +13,8 @@ mod import;
 mod llama2c;
 mod open;
 mod pickle;
-mod recurrent;
 mod recipe;
+mod recurrent;
 pub mod safetensors;
 #[allow(dead_code, reason = "importers arrive one by one")]
 mod source;

@@ -56,6 +56,9 @@ fn open_safetensors(source: Source, options: &Options) -> Result<Import> {
     }
     Err(Error::UnknownSource {
         path: path.to_path_buf(),
-        found: format!("weights with neither a config.json beside them, nor the {} of a recurrent model", shown(&description.display().to_string())),
+        found: format!(
+            "weights with neither a config.json beside them, nor the {} of a recurrent model",
+            shown(&description.display().to_string())
+        ),
     })
 }

@@ -101,7 +101,8 @@ impl Cooked {
 
     /// Tensors of the checkpoint that nothing reads, in alphabetical order.
     pub(crate) fn unread(&self) -> Vec<&str> {
-        let read: BTreeSet<&str> = self.recipes.values().flat_map(Recipe::reads).map(String::as_str).collect();
+        let read: BTreeSet<&str> =
+            self.recipes.values().flat_map(Recipe::reads).map(String::as_str).collect();
         self.shards.names().into_iter().filter(|name| !read.contains(name)).collect()
     }
 }

@@ -73,7 +73,8 @@ impl Source {
 
 /// The JSON of a small file.
 pub(crate) fn json<T: DeserializeOwned>(source: &Source) -> Result<T> {
-    serde_json::from_slice(small(source)?).map_err(|e| source.malformed(format!("wrong JSON: {}", shown_error(&e))))
+    serde_json::from_slice(small(source)?)
+        .map_err(|e| source.malformed(format!("wrong JSON: {}", shown_error(&e))))
 }
 
 /// The text of a small file.

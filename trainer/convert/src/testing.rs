@@ -40,7 +40,8 @@ pub(crate) fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
 pub(crate) fn parts_of(path: &Path) -> Vec<Part> {
     let bytes = std::fs::read(path).unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     let data = &bytes[8 + length..];
     let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
     let tensors = header.into_iter().filter(|(name, _)| name != "__metadata__");

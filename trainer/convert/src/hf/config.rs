@@ -1,6 +1,8 @@
 //! `config.json` as a [`ModelConfig`].
 
-use siskin_format::config::{BlockConfig, Ffn, MAX_BLOCKS, MAX_DIM, ModelConfig, Norm, Position, TransformerConfig};
+use siskin_format::config::{
+    BlockConfig, Ffn, MAX_BLOCKS, MAX_DIM, ModelConfig, Norm, Position, TransformerConfig,
+};
 
 use siskin_format::vocab::SpecialIds;
 
@@ -33,11 +35,15 @@ impl Architecture {
         let expected = || KNOWN.map(|(class, ..)| class).join(", ");
         if let Some(class) = keys.words("architectures")?.and_then(|classes| classes.into_iter().next()) {
             let known = KNOWN.iter().find(|(name, ..)| *name == class);
-            return known.map(|known| known.2).ok_or_else(|| keys.unsupported("architectures", &class, &format!("one of {}", expected())));
+            return known
+                .map(|known| known.2)
+                .ok_or_else(|| keys.unsupported("architectures", &class, &format!("one of {}", expected())));
         }
         let kind = keys.word("model_type")?.unwrap_or_default();
         let known = KNOWN.iter().find(|(_, name, _)| *name == kind);
-        known.map(|known| known.2).ok_or_else(|| keys.unsupported("model_type", &kind, &format!("architectures with one of {}", expected())))
+        known.map(|known| known.2).ok_or_else(|| {
+            keys.unsupported("model_type", &kind, &format!("architectures with one of {}", expected()))
+        })
     }
 
     /// The class that the library calls it.
@@ -67,13 +73,19 @@ pub(super) fn read(source: &Source) -> Result<Description> {
     };
     config.validate().map_err(|e| source.malformed(e.to_string()))?;
     let id = |key: &str| match keys.first_id(key)? {
-        Some(id) if id as usize >= config.vocab_size => {
-            Err(keys.unsupported(key, &id.to_string(), &format!("less than vocab_size, {}", config.vocab_size)))
-        }
+        Some(id) if id as usize >= config.vocab_size => Err(keys.unsupported(
+            key,
+            &id.to_string(),
+            &format!("less than vocab_size, {}", config.vocab_size),
+        )),
         id => Ok(id),
     };
-    let special =
-        SpecialIds { bos: id("bos_token_id")?, eos: id("eos_token_id")?, unk: None, pad: id("pad_token_id")? };
+    let special = SpecialIds {
+        bos: id("bos_token_id")?,
+        eos: id("eos_token_id")?,
+        unk: None,
+        pad: id("pad_token_id")?,
+    };
     Ok(Description { architecture, config, special })
 }
 
@@ -160,7 +172,9 @@ fn llama(keys: &Keys<'_>, architecture: Architecture) -> Result<ModelConfig> {
     };
     let n_layers = n_layers(keys, "num_hidden_layers")?;
     let windows = windows(keys, architecture, n_layers)?;
-    let blocks = windows.into_iter().map(|window| BlockConfig::Transformer(TransformerConfig { window, ..block.clone() }));
+    let blocks = windows
+        .into_iter()
+        .map(|window| BlockConfig::Transformer(TransformerConfig { window, ..block.clone() }));
     Ok(ModelConfig {
         vocab_size: keys.require("vocab_size")?,
         d_model,
@@ -184,7 +198,9 @@ fn windows(keys: &Keys<'_>, architecture: Architecture, n_layers: usize) -> Resu
     use Architecture::{Mistral, Qwen2, Qwen3};
     let first = match architecture {
         Mistral => 0,
-        Qwen2 | Qwen3 if keys.switch("use_sliding_window", false)? => keys.size("max_window_layers")?.unwrap_or(28),
+        Qwen2 | Qwen3 if keys.switch("use_sliding_window", false)? => {
+            keys.size("max_window_layers")?.unwrap_or(28)
+        }
         _ => return Ok(vec![0; n_layers]),
     };
     let window = keys.size("sliding_window")?.unwrap_or(0);
@@ -192,7 +208,11 @@ fn windows(keys: &Keys<'_>, architecture: Architecture, n_layers: usize) -> Resu
         return Ok((0..n_layers).map(|layer| if layer < first { 0 } else { window }).collect());
     };
     if kinds.len() != n_layers {
-        return Err(keys.unsupported("layer_types", &format!("a list of {}", kinds.len()), &format!("{n_layers}, one for each layer")));
+        return Err(keys.unsupported(
+            "layer_types",
+            &format!("a list of {}", kinds.len()),
+            &format!("{n_layers}, one for each layer"),
+        ));
     }
     let of_kind = |kind: &String| match kind.as_str() {
         "full_attention" => Ok(0),
@@ -227,7 +247,9 @@ fn activation(keys: &Keys<'_>, key: &str, default: &str, gated: bool) -> Result<
         ("silu" | "swish", false) => Ok(Ffn::Silu),
         ("silu" | "swish", true) => Ok(Ffn::GatedSilu),
         ("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast", true) => Ok(Ffn::GatedGelu),
-        (other, false) => Err(keys.unsupported(key, other, "gelu_new, gelu_pytorch_tanh, gelu_fast, relu, relu2 or silu")),
+        (other, false) => {
+            Err(keys.unsupported(key, other, "gelu_new, gelu_pytorch_tanh, gelu_fast, relu, relu2 or silu"))
+        }
         (other, true) => Err(keys.unsupported(key, other, "silu, gelu_new, gelu_pytorch_tanh or gelu_fast")),
     }
 }

@@ -18,11 +18,15 @@ pub(crate) fn plan(config: &ModelConfig, vocab: &Vocab) -> Result<Plan, String> 
         Position::Rope { theta } => (llama_config(config, block, theta)?, llama_outputs(config, block)),
         other => {
             let name = if other == Position::None { "no positions" } else { "sinusoidal positions" };
-            return Err(format!("{name}: neither Llama (RoPE) nor GPT-2 (learned positions) can express them"));
+            return Err(format!(
+                "{name}: neither Llama (RoPE) nor GPT-2 (learned positions) can express them"
+            ));
         }
     };
     let special = vocab.special();
-    for (key, id) in [("bos_token_id", special.bos), ("eos_token_id", special.eos), ("pad_token_id", special.pad)] {
+    for (key, id) in
+        [("bos_token_id", special.bos), ("eos_token_id", special.eos), ("pad_token_id", special.pad)]
+    {
         about[key] = json!(id);
     }
     about["vocab_size"] = json!(config.vocab_size);
@@ -30,7 +34,11 @@ pub(crate) fn plan(config: &ModelConfig, vocab: &Vocab) -> Result<Plan, String> 
     about["torch_dtype"] = json!("float32");
     about["use_cache"] = json!(true);
     let [tokenizer, tokenizer_config] = tokenizer_json::texts(vocab, config.context)?;
-    let texts = vec![("config.json", pretty(&about)), ("tokenizer.json", tokenizer), ("tokenizer_config.json", tokenizer_config)];
+    let texts = vec![
+        ("config.json", pretty(&about)),
+        ("tokenizer.json", tokenizer),
+        ("tokenizer_config.json", tokenizer_config),
+    ];
     Ok(Plan { outputs, texts })
 }
 
@@ -53,7 +61,9 @@ fn common(config: &ModelConfig) -> Result<&TransformerConfig, String> {
     }
     let mut first: Option<&TransformerConfig> = None;
     for block in &config.blocks {
-        let BlockConfig::Transformer(t) = block else { return lacking("a recurrent block beside Transformer blocks") };
+        let BlockConfig::Transformer(t) = block else {
+            return lacking("a recurrent block beside Transformer blocks");
+        };
         if t.token_shift {
             return lacking("token_shift");
         }
@@ -72,7 +82,9 @@ fn common(config: &ModelConfig) -> Result<&TransformerConfig, String> {
 }
 
 fn gpt2_config(config: &ModelConfig, t: &TransformerConfig) -> Result<Value, String> {
-    let lacking = |what: String| Err(format!("{what}: GPT-2's form, which learned positions ask for, cannot express it"));
+    let lacking = |what: String| {
+        Err(format!("{what}: GPT-2's form, which learned positions ask for, cannot express it"))
+    };
     let activation = match t.ffn {
         Ffn::Gelu => "gelu_new",
         Ffn::Relu => "relu",
@@ -87,7 +99,10 @@ fn gpt2_config(config: &ModelConfig, t: &TransformerConfig) -> Result<Value, Str
         return lacking(format!("{} key and value heads for {} heads", t.n_kv_heads, t.n_heads));
     }
     if t.q_width() != config.d_model {
-        return lacking(format!("{} heads of {} channels in a width of {}", t.n_heads, t.head_dim, config.d_model));
+        return lacking(format!(
+            "{} heads of {} channels in a width of {}",
+            t.n_heads, t.head_dim, config.d_model
+        ));
     }
     if t.qk_norm {
         return lacking("qk_norm".to_string());
@@ -123,11 +138,23 @@ fn gpt2_outputs(config: &ModelConfig, t: &TransformerConfig) -> Vec<Output> {
         let from = |name: &str| format!("blocks.{block}.{name}");
         let to = |name: &str| format!("transformer.h.{block}.{name}");
         for (norm, name) in [("norm1", "ln_1"), ("norm2", "ln_2")] {
-            outputs.push(specs.vector(&[from(&format!("{norm}.weight"))], to(&format!("{name}.weight")), d, 1.0));
+            outputs.push(specs.vector(
+                &[from(&format!("{norm}.weight"))],
+                to(&format!("{name}.weight")),
+                d,
+                1.0,
+            ));
             outputs.push(specs.vector(&[from(&format!("{norm}.bias"))], to(&format!("{name}.bias")), d, 0.0));
         }
-        outputs.push(specs.transposed(&[from("attn.wq"), from("attn.wk"), from("attn.wv")], to("attn.c_attn.weight")));
-        outputs.push(specs.vector(&[from("attn.bq"), from("attn.bk"), from("attn.bv")], to("attn.c_attn.bias"), 3 * d, 0.0));
+        outputs.push(
+            specs.transposed(&[from("attn.wq"), from("attn.wk"), from("attn.wv")], to("attn.c_attn.weight")),
+        );
+        outputs.push(specs.vector(
+            &[from("attn.bq"), from("attn.bk"), from("attn.bv")],
+            to("attn.c_attn.bias"),
+            3 * d,
+            0.0,
+        ));
         for (weight, bias, name, width) in [
             ("attn.wo", "attn.bo", "attn.c_proj", d),
             ("ffn.w_up", "ffn.b_up", "mlp.c_fc", t.d_ff),
@@ -137,7 +164,12 @@ fn gpt2_outputs(config: &ModelConfig, t: &TransformerConfig) -> Vec<Output> {
             outputs.push(specs.vector(&[from(bias)], to(&format!("{name}.bias")), width, 0.0));
         }
     }
-    outputs.push(specs.vector(&["final_norm.weight".to_string()], "transformer.ln_f.weight".to_string(), d, 1.0));
+    outputs.push(specs.vector(
+        &["final_norm.weight".to_string()],
+        "transformer.ln_f.weight".to_string(),
+        d,
+        1.0,
+    ));
     outputs.push(specs.vector(&["final_norm.bias".to_string()], "transformer.ln_f.bias".to_string(), d, 0.0));
     if !config.tied_head {
         outputs.push(specs.same("head.weight", "lm_head.weight".to_string()));
@@ -183,11 +215,14 @@ fn family(config: &ModelConfig, t: &TransformerConfig) -> Result<Value, String> 
     let window = windows.iter().copied().max().unwrap_or(0);
     let is_mixed = windows.iter().any(|&w| w != window);
     if windows.iter().any(|&w| w != window && w != 0) {
-        return Err("sliding windows of different widths: no form that is written can express them".to_string());
+        return Err(
+            "sliding windows of different widths: no form that is written can express them".to_string()
+        );
     }
     let biases = (t.qkv_bias, t.out_bias, t.ffn_bias);
     let sliding = || {
-        let kinds: Vec<&str> = windows.iter().map(|&w| if w > 0 { "sliding_attention" } else { "full_attention" }).collect();
+        let kinds: Vec<&str> =
+            windows.iter().map(|&w| if w > 0 { "sliding_attention" } else { "full_attention" }).collect();
         match window {
             0 => json!({ "use_sliding_window": false, "sliding_window": null }),
             _ => json!({

@@ -63,7 +63,11 @@ fn weights(
     let (harmless, mut unread): (Vec<&str>, Vec<&str>) =
         weights.unread().into_iter().partition(|name| names::is_harmless(name));
     if let Some(first) = harmless.first() {
-        notes.push(format!("{} tensors that the config says already were ignored, {} the first", harmless.len(), shown(first)));
+        notes.push(format!(
+            "{} tensors that the config says already were ignored, {} the first",
+            harmless.len(),
+            shown(first)
+        ));
     }
     if config.tied_head && unread.contains(&"lm_head.weight") {
         unread.retain(|name| *name != "lm_head.weight");

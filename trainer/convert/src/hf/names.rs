@@ -7,7 +7,11 @@ use super::config::Architecture;
 use crate::recipe::Recipe;
 
 /// A recipe for each tensor of the schema. `prefix` comes before the names of everything but the head.
-pub(super) fn recipes(config: &ModelConfig, architecture: Architecture, prefix: &str) -> Vec<(TensorSpec, Recipe)> {
+pub(super) fn recipes(
+    config: &ModelConfig,
+    architecture: Architecture,
+    prefix: &str,
+) -> Vec<(TensorSpec, Recipe)> {
     let recipe = |spec: &TensorSpec| match architecture {
         Architecture::Gpt2 => gpt2(config, spec, prefix),
         _ => Recipe::Same(llama(spec, prefix)),

@@ -80,7 +80,11 @@ fn llama3(scaling: &Keys<'_>, theta: f64, head_dim: usize) -> Result<Vec<f32>> {
 
 /// `rope_scaling` of divisors: none, linear, or Llama 3's with the bounds of Llama 3.1 and 3.2, any factor, and any power of two for the
 /// original context.
-pub(super) fn scaling_of(divisors: &[f32], theta: f32, head_dim: usize) -> std::result::Result<Value, String> {
+pub(super) fn scaling_of(
+    divisors: &[f32],
+    theta: f32,
+    head_dim: usize,
+) -> std::result::Result<Value, String> {
     let Some(&last) = divisors.last() else { return Ok(Value::Null) };
     if divisors.iter().all(|&divisor| divisor == last) {
         return Ok(json!({ "rope_type": "linear", "type": "linear", "factor": exact(last) }));

@@ -1,4 +1,6 @@
-use siskin_format::config::{BlockConfig, Ffn, MAX_BLOCKS, MAX_DIM, ModelConfig, Norm, Position, TransformerConfig};
+use siskin_format::config::{
+    BlockConfig, Ffn, MAX_BLOCKS, MAX_DIM, ModelConfig, Norm, Position, TransformerConfig,
+};
 use siskin_format::{TensorSpec, schema};
 use std::fs;
 use std::path::Path;
@@ -94,15 +96,24 @@ fn conv1d_is_transposed_and_cut() {
     };
     for (part, name) in ["blocks.1.attn.wq", "blocks.1.attn.wk", "blocks.1.attn.wv"].iter().enumerate() {
         for (row, col) in [(0, 0), (3, 7), (15, 14)] {
-            assert_eq!(get(name)[row * 16 + col], stored("transformer.h.1.attn.c_attn.weight", col * 48 + part * 16 + row));
+            assert_eq!(
+                get(name)[row * 16 + col],
+                stored("transformer.h.1.attn.c_attn.weight", col * 48 + part * 16 + row)
+            );
         }
     }
     assert_eq!(get("blocks.0.attn.bv")[5], stored("transformer.h.0.attn.c_attn.bias", 37));
-    assert_eq!(get("blocks.0.ffn.w_down")[3 * 64 + 50], stored("transformer.h.0.mlp.c_proj.weight", 50 * 16 + 3));
+    assert_eq!(
+        get("blocks.0.ffn.w_down")[3 * 64 + 50],
+        stored("transformer.h.0.mlp.c_proj.weight", 50 * 16 + 3)
+    );
 }
 
 /// Edits the copy of a folder's config.
-fn with_config(name: &str, edit: impl Fn(&mut serde_json::Map<String, serde_json::Value>)) -> tempfile::TempDir {
+fn with_config(
+    name: &str,
+    edit: impl Fn(&mut serde_json::Map<String, serde_json::Value>),
+) -> tempfile::TempDir {
     let folder = copied(&golden("hf").join(name));
     let path = folder.path().join("config.json");
     let mut config: serde_json::Map<_, _> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -137,38 +148,123 @@ fn older_and_newer_ways_to_say_the_same_are_understood() {
 #[test]
 fn what_cannot_be_expressed_is_named() {
     let cases: Vec<(&str, &str, serde_json::Value, &str)> = vec![
-        ("llama", "architectures", serde_json::json!(["MambaForCausalLM"]), "architectures is MambaForCausalLM, expected one of LlamaForCausalLM"),
+        (
+            "llama",
+            "architectures",
+            serde_json::json!(["MambaForCausalLM"]),
+            "architectures is MambaForCausalLM, expected one of LlamaForCausalLM",
+        ),
         ("llama", "rope_scaling", serde_json::json!({ "type": "dynamic", "factor": 2.0 }), "rope_parameters"),
-        ("llama", "rope_parameters", serde_json::json!({ "rope_type": "yarn" }), "rope_parameters.rope_type is yarn, expected linear, llama3 or default"),
-        ("llama", "rope_parameters", serde_json::json!({ "rope_type": "linear" }), "rope_parameters.factor is missing"),
-        ("llama", "rope_parameters", serde_json::json!({ "rope_type": "linear", "factor": 0 }), "rope_divisors is 0"),
-        ("llama", "rope_parameters", serde_json::json!({ "rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1, "original_max_position_embeddings": 8 }), "high_freq_factor is 1, expected more than low_freq_factor, 4"),
-        ("llama", "partial_rotary_factor", serde_json::json!(0.5), "partial_rotary_factor is 0.5, expected 1"),
-        ("llama", "quantization_config", serde_json::json!({ "quant_method": "gptq" }), "the weights are quantized"),
+        (
+            "llama",
+            "rope_parameters",
+            serde_json::json!({ "rope_type": "yarn" }),
+            "rope_parameters.rope_type is yarn, expected linear, llama3 or default",
+        ),
+        (
+            "llama",
+            "rope_parameters",
+            serde_json::json!({ "rope_type": "linear" }),
+            "rope_parameters.factor is missing",
+        ),
+        (
+            "llama",
+            "rope_parameters",
+            serde_json::json!({ "rope_type": "linear", "factor": 0 }),
+            "rope_divisors is 0",
+        ),
+        (
+            "llama",
+            "rope_parameters",
+            serde_json::json!({ "rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1, "original_max_position_embeddings": 8 }),
+            "high_freq_factor is 1, expected more than low_freq_factor, 4",
+        ),
+        (
+            "llama",
+            "partial_rotary_factor",
+            serde_json::json!(0.5),
+            "partial_rotary_factor is 0.5, expected 1",
+        ),
+        (
+            "llama",
+            "quantization_config",
+            serde_json::json!({ "quant_method": "gptq" }),
+            "the weights are quantized",
+        ),
         ("llama", "hidden_act", serde_json::json!("gelu"), "hidden_act is gelu, expected silu"),
-        ("llama", "hidden_size", serde_json::json!("16\n"), "hidden_size is \\\"16\\\\n\\\", expected a whole number"),
+        (
+            "llama",
+            "hidden_size",
+            serde_json::json!("16\n"),
+            "hidden_size is \\\"16\\\\n\\\", expected a whole number",
+        ),
         ("llama", "hidden_size", serde_json::json!(-16), "hidden_size is -16, expected a whole number"),
         ("llama", "hidden_size", serde_json::json!(null), "hidden_size is missing"),
-        ("llama", "hidden_size", serde_json::json!(18), "tensor model.embed_tokens.weight: its shape is [40, 16], expected [40, 18]"),
-        ("llama", "num_hidden_layers", serde_json::json!(1u64 << 40), "num_hidden_layers is 1099511627776, expected at most 1024"),
-        ("llama", "num_hidden_layers", serde_json::json!(3), "tensor model.layers.2.input_layernorm.weight: is missing"),
-        ("llama", "num_hidden_layers", serde_json::json!(1), "tensor model.layers.1.input_layernorm.weight: is not part of LlamaForCausalLM with this config, nor are 8 others"),
+        (
+            "llama",
+            "hidden_size",
+            serde_json::json!(18),
+            "tensor model.embed_tokens.weight: its shape is [40, 16], expected [40, 18]",
+        ),
+        (
+            "llama",
+            "num_hidden_layers",
+            serde_json::json!(1u64 << 40),
+            "num_hidden_layers is 1099511627776, expected at most 1024",
+        ),
+        (
+            "llama",
+            "num_hidden_layers",
+            serde_json::json!(3),
+            "tensor model.layers.2.input_layernorm.weight: is missing",
+        ),
+        (
+            "llama",
+            "num_hidden_layers",
+            serde_json::json!(1),
+            "tensor model.layers.1.input_layernorm.weight: is not part of LlamaForCausalLM with this config, nor are 8 others",
+        ),
         ("llama", "head_dim", serde_json::json!(1u64 << 40), "head_dim is 1099511627776, expected at most"),
         ("llama", "num_attention_heads", serde_json::json!(0), "n_heads is 0"),
         ("llama", "rms_norm_eps", serde_json::json!(-1), "norm_eps is -1"),
         ("llama", "rms_norm_eps", serde_json::json!(1e300), "norm_eps is inf"),
         ("llama", "vocab_size", serde_json::json!(41), "its shape is [40, 16], expected [41, 16]"),
         ("llama", "tie_word_embeddings", serde_json::json!(false), "tensor lm_head.weight: is missing"),
-        ("llama", "eos_token_id", serde_json::json!(40), "eos_token_id is 40, expected less than vocab_size, 40"),
-        ("llama", "mlp_bias", serde_json::json!(true), "tensor model.layers.0.mlp.gate_proj.bias: is missing"),
-        ("qwen2", "layer_types", serde_json::json!(["full_attention"]), "layer_types is a list of 1, expected 2"),
+        (
+            "llama",
+            "eos_token_id",
+            serde_json::json!(40),
+            "eos_token_id is 40, expected less than vocab_size, 40",
+        ),
+        (
+            "llama",
+            "mlp_bias",
+            serde_json::json!(true),
+            "tensor model.layers.0.mlp.gate_proj.bias: is missing",
+        ),
+        (
+            "qwen2",
+            "layer_types",
+            serde_json::json!(["full_attention"]),
+            "layer_types is a list of 1, expected 2",
+        ),
         ("qwen2", "layer_types", serde_json::json!(["full_attention", "linear"]), "layer_types is linear"),
         ("gpt2", "activation_function", serde_json::json!("gelu"), "activation_function is gelu"),
-        ("gpt2", "scale_attn_by_inverse_layer_idx", serde_json::json!(true), "scale_attn_by_inverse_layer_idx is true, expected false"),
+        (
+            "gpt2",
+            "scale_attn_by_inverse_layer_idx",
+            serde_json::json!(true),
+            "scale_attn_by_inverse_layer_idx is true, expected false",
+        ),
         ("gpt2", "scale_attn_weights", serde_json::json!(false), "scale_attn_weights is false"),
         ("gpt2", "n_head", serde_json::json!(3), "n_embd is 16, expected a multiple of n_head, 3"),
         ("gpt2", "n_head", serde_json::json!(0), "n_embd is 16, expected a multiple of n_head, 0"),
-        ("gpt2", "n_positions", serde_json::json!(128), "tensor transformer.wpe.weight: its shape is [64, 16], expected [128, 16]"),
+        (
+            "gpt2",
+            "n_positions",
+            serde_json::json!(128),
+            "tensor transformer.wpe.weight: its shape is [64, 16], expected [128, 16]",
+        ),
     ];
     for (model, key, value, expected) in cases {
         let folder = with_config(model, |config| {
@@ -185,7 +281,16 @@ fn what_cannot_be_expressed_is_named() {
 
 #[test]
 fn sizes_at_their_limits_and_zero_never_panic() {
-    for key in ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size", "max_position_embeddings", "head_dim"] {
+    for key in [
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "vocab_size",
+        "max_position_embeddings",
+        "head_dim",
+    ] {
         for value in [0, 1, 3, MAX_BLOCKS as u64, MAX_DIM as u64, u64::from(u32::MAX), u64::MAX] {
             let folder = with_config("llama", |config| {
                 config.insert(key.into(), value.into());
@@ -224,10 +329,18 @@ fn prefixes_may_be_absent_and_known_tables_are_ignored() {
         parts.push(part("lm_head.weight", &[40, 16], |_| 1.0));
     });
     let notes = opened(more.path()).unwrap().notes.join("\n");
-    assert!(notes.contains("2 tensors that the config says already were ignored, transformer.h.0.attn.bias the first"), "{notes}");
+    assert!(
+        notes.contains(
+            "2 tensors that the config says already were ignored, transformer.h.0.attn.bias the first"
+        ),
+        "{notes}"
+    );
     assert!(notes.contains("lm_head.weight was ignored"), "{notes}");
     let strange = with_tensors("llama", |parts| parts.push(part("model.layers.0.lora_A", &[1], |_| 1.0)));
-    assert!(refused(opened(strange.path())).contains("tensor model.layers.0.lora_A: is not part of LlamaForCausalLM"));
+    assert!(
+        refused(opened(strange.path()))
+            .contains("tensor model.layers.0.lora_A: is not part of LlamaForCausalLM")
+    );
 }
 
 #[test]
@@ -238,7 +351,10 @@ fn a_folder_without_what_it_needs_says_so() {
     let line = refused(open_plain(&golden("hf/llama")));
     assert!(line.contains("tokenizer.json") && line.contains("--tokenizer FILE"), "{line}");
     let import = opened(&golden("hf/llama")).unwrap();
-    assert_eq!((import.vocab.len(), import.vocab.special().eos, import.vocab.special().bos), (40, Some(2), None));
+    assert_eq!(
+        (import.vocab.len(), import.vocab.special().eos, import.vocab.special().bos),
+        (40, Some(2), None)
+    );
     assert!(import.notes[0].starts_with("there is no tokenizer"));
     assert_eq!(import.origin.name, "llama");
     // A file of the folder stands for the folder.
@@ -298,7 +414,12 @@ fn models_that_others_cannot_express_are_refused_by_name() {
 #[test]
 fn what_a_model_does_without_is_written_as_zeros_and_ones() {
     let Import { mut config, vocab, .. } = opened(&golden("hf/gpt2")).unwrap();
-    let bare = TransformerConfig { qkv_bias: false, out_bias: false, ffn_bias: false, ..transformer(&config, 0).clone() };
+    let bare = TransformerConfig {
+        qkv_bias: false,
+        out_bias: false,
+        ffn_bias: false,
+        ..transformer(&config, 0).clone()
+    };
     config.blocks.fill(BlockConfig::Transformer(bare));
     (config.norm_weight, config.norm_bias) = (false, false);
     let folder = tempfile::tempdir().unwrap();

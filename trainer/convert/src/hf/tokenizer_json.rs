@@ -68,9 +68,13 @@ fn pieces(vocab: &Vocab) -> Result<Vec<String>, String> {
     let letters = letters();
     let piece = |(bytes, kind): (&[u8], TokenKind)| match (vocab.kind(), kind) {
         (VocabKind::SentencePiece, TokenKind::Byte) => Ok(format!("<0x{:02X}>", bytes[0])),
-        (VocabKind::SentencePiece, TokenKind::Normal) => utf8(bytes).map(|text| text.replace(' ', "\u{2581}")),
+        (VocabKind::SentencePiece, TokenKind::Normal) => {
+            utf8(bytes).map(|text| text.replace(' ', "\u{2581}"))
+        }
         (VocabKind::Char, TokenKind::Normal) => utf8(bytes),
-        (_, TokenKind::Normal | TokenKind::Byte) => Ok(bytes.iter().map(|&b| letters[usize::from(b)]).collect()),
+        (_, TokenKind::Normal | TokenKind::Byte) => {
+            Ok(bytes.iter().map(|&b| letters[usize::from(b)]).collect())
+        }
         _ => utf8(bytes),
     };
     vocab.tokens().map(piece).collect()
@@ -78,14 +82,19 @@ fn pieces(vocab: &Vocab) -> Result<Vec<String>, String> {
 
 fn utf8(bytes: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(bytes).map(str::to_string);
-    text.map_err(|_| format!("the token \"{}\" is not UTF-8, as names in JSON are", shown(&String::from_utf8_lossy(bytes))))
+    text.map_err(|_| {
+        format!("the token \"{}\" is not UTF-8, as names in JSON are", shown(&String::from_utf8_lossy(bytes)))
+    })
 }
 
 fn ids(pieces: &[String]) -> Result<Value, String> {
     let mut ids = Map::new();
     for (id, piece) in pieces.iter().enumerate() {
         if let Some(other) = ids.insert(piece.clone(), json!(id)) {
-            return Err(format!("the tokens {other} and {id} would both be written \"{}\" in tokenizer.json", shown(piece)));
+            return Err(format!(
+                "the tokens {other} and {id} would both be written \"{}\" in tokenizer.json",
+                shown(piece)
+            ));
         }
     }
     Ok(Value::Object(ids))

@@ -9,7 +9,8 @@ use crate::tokenizer::{JsonTokenizer, from_json};
 /// The vocabulary that the written files are read as.
 fn again(vocab: &Vocab) -> Vocab {
     let [tokenizer, config] = texts(vocab, 64).unwrap();
-    let source = JsonTokenizer { tokenizer: &tokenizer, config: Some(&config), special: SpecialIds::default() };
+    let source =
+        JsonTokenizer { tokenizer: &tokenizer, config: Some(&config), special: SpecialIds::default() };
     from_json(Path::new("tokenizer.json"), &source, vocab.len()).unwrap().vocab
 }
 
@@ -64,7 +65,11 @@ fn sentencepiece_vocabularies_are_the_same() {
     let mut tokens = vec![(b"<unk>".to_vec(), TokenKind::Unknown), control("<s>"), control("</s>")];
     tokens.extend((0..=255u8).map(|byte| (vec![byte], TokenKind::Byte)));
     tokens.extend([token(" "), token("t"), token(" t"), token("é"), token("世"), token("t世")]);
-    let merge = |left: u32, right: u32, result: u32| Merge { left: 259 + left, right: 259 + right, result: 259 + result };
+    let merge = |left: u32, right: u32, result: u32| Merge {
+        left: 259 + left,
+        right: 259 + right,
+        result: 259 + result,
+    };
     for add_space_prefix in [false, true] {
         let parts = VocabParts {
             kind: VocabKind::SentencePiece,
@@ -88,7 +93,10 @@ fn bytes_and_characters_keep_their_ids() {
     let [tokenizer, _] = texts(&Vocab::chars(&['a', ' ', '世'], true).unwrap(), 64).unwrap();
     let written: serde_json::Value = serde_json::from_str(&tokenizer).unwrap();
     assert_eq!(written["model"]["vocab"], serde_json::json!({ "a": 0, " ": 1, "世": 2, "<unk>": 3 }));
-    assert_eq!((&written["model"]["unk_token"], &written["decoder"]["type"]), (&"<unk>".into(), &"Fuse".into()));
+    assert_eq!(
+        (&written["model"]["unk_token"], &written["decoder"]["type"]),
+        (&"<unk>".into(), &"Fuse".into())
+    );
 }
 
 #[test]

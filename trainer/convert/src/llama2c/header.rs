@@ -73,7 +73,8 @@ impl Header {
     fn sizes(words: &Words<'_>, at: usize, version: Version, signed_vocab: bool) -> Result<Header, String> {
         let size = |index: usize, name: &str, max: usize| {
             let found = words.i32(at + 4 * index)?;
-            let size = if signed_vocab && name == "vocab_size" { i64::from(found).abs() } else { i64::from(found) };
+            let size =
+                if signed_vocab && name == "vocab_size" { i64::from(found).abs() } else { i64::from(found) };
             match u64::try_from(size) {
                 Ok(size) if size > 0 && size <= max as u64 => Ok(size),
                 _ => Err(format!("{name} is {found}, expected 1 to {max}")),
@@ -97,7 +98,10 @@ impl Header {
 pub(crate) fn begins(bytes: &[u8]) -> bool {
     let has_magic = bytes.first_chunk::<4>().is_some_and(|magic| u32::from_le_bytes(*magic) == MAGIC);
     has_magic
-        || Header::read(bytes).ok().and_then(|header| Layout::of(&header)).is_some_and(|layout| layout.end() == bytes.len() as u64)
+        || Header::read(bytes)
+            .ok()
+            .and_then(|header| Layout::of(&header))
+            .is_some_and(|layout| layout.end() == bytes.len() as u64)
 }
 
 struct Words<'a>(&'a [u8]);

@@ -79,7 +79,10 @@ impl Layout {
         let freq = h.seq_len.checked_mul(d.checked_div(h.n_heads)? / 2)?;
         let tables = [("", 1, freq, Storage::F32), ("", 1, freq, Storage::F32)];
         let order = match h.version {
-            Version::V0 => [embed, norm1, wq, wk, wv, wo, norm2, gate, down, up, last_norm, tables[0], tables[1]].to_vec(),
+            Version::V0 => {
+                [embed, norm1, wq, wk, wv, wo, norm2, gate, down, up, last_norm, tables[0], tables[1]]
+                    .to_vec()
+            }
             _ => vec![norm1, norm2, last_norm, embed, wq, wk, wv, wo, gate, down, up],
         };
         for (name, layers, len, storage) in order {
@@ -119,6 +122,8 @@ impl Layout {
 /// How many channels of a head are turned in pairs, for the rows of queries and keys, which have to change their order.
 pub(super) fn turned(config: &ModelConfig, spec: &TensorSpec) -> Option<usize> {
     let is_turned = spec.name.ends_with(".attn.wq") || spec.name.ends_with(".attn.wk");
-    let siskin_format::BlockConfig::Transformer(t) = &config.blocks[spec.block.filter(|_| is_turned)?] else { return None };
+    let siskin_format::BlockConfig::Transformer(t) = &config.blocks[spec.block.filter(|_| is_turned)?] else {
+        return None;
+    };
     Some(t.head_dim)
 }

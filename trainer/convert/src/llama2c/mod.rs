@@ -34,7 +34,9 @@ pub(crate) fn open(source: Source, options: &Options) -> Result<Import> {
     let config = config(&header);
     config.validate().map_err(|e| source.malformed(e.to_string()))?;
     let layout = layout(&header, &source)?;
-    if let Some(spec) = schema(&config).iter().find(|spec| layout.place(spec).is_none_or(|p| p.len != spec.len() as u64)) {
+    if let Some(spec) =
+        schema(&config).iter().find(|spec| layout.place(spec).is_none_or(|p| p.len != spec.len() as u64))
+    {
         return Err(source.tensor(&spec.name, "has no place in the file; dim is no multiple of n_heads"));
     }
     let mut notes = Vec::new();
@@ -50,7 +52,8 @@ pub(crate) fn open(source: Source, options: &Options) -> Result<Import> {
 fn layout(header: &Header, source: &Source) -> Result<Layout> {
     let Some(layout) = Layout::of(header) else {
         return Err(match header.version {
-            Version::V2 { group } => source.malformed(format!("groups of {group} do not fill the tensors that the header describes")),
+            Version::V2 { group } => source
+                .malformed(format!("groups of {group} do not fill the tensors that the header describes")),
             _ => source.malformed("the header describes more weights than any file holds"),
         });
     };
@@ -108,7 +111,9 @@ impl Weights for Checkpoint {
         let place = self.layout.place(spec).expect("every tensor of the schema has its place");
         let values = self.decode(place);
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-            return Err(self.source.tensor(&spec.name, format!("element {at} is {}, expected a number", values[at])));
+            return Err(self
+                .source
+                .tensor(&spec.name, format!("element {at} is {}, expected a number", values[at])));
         }
         Ok(match turned(&self.config, spec) {
             Some(head_dim) => halves_together(&values, head_dim, spec.cols),
@@ -120,13 +125,17 @@ impl Weights for Checkpoint {
 impl Checkpoint {
     fn decode(&self, Place { at, bytes, len, storage }: Place) -> Vec<f32> {
         let bytes = self.source.get(at, bytes).expect("the layout was compared with the file");
-        let f32s = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect::<Vec<f32>>();
+        let f32s = |bytes: &[u8]| {
+            bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect::<Vec<f32>>()
+        };
         match storage {
             Storage::F32 => f32s(bytes),
             Storage::Q80 { group } => {
                 let (codes, scales) = bytes.split_at(len as usize);
                 let groups = codes.chunks(group as usize).zip(f32s(scales));
-                groups.flat_map(|(codes, scale)| codes.iter().map(move |&code| f32::from(code as i8) * scale)).collect()
+                groups
+                    .flat_map(|(codes, scale)| codes.iter().map(move |&code| f32::from(code as i8) * scale))
+                    .collect()
             }
         }
     }

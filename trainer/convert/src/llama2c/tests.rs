@@ -92,7 +92,13 @@ fn each_malformed_file_is_one_line() {
         let line = refused(decoded(&path));
         assert!(line.contains(expected), "{line:?} does not say {expected:?}");
     }
-    for (group, expected) in [(0, "the group size is 0"), (-16, "the group size is -16"), (7, "groups of 7 do not fill"), (8, "bytes, but the header describes"), (i32::MAX, "do not fill")] {
+    for (group, expected) in [
+        (0, "the group size is 0"),
+        (-16, "the group size is -16"),
+        (7, "groups of 7 do not fill"),
+        (8, "bytes, but the header describes"),
+        (i32::MAX, "do not fill"),
+    ] {
         let (_folder, path) = patched("v2.bin", 37, &i32::to_le_bytes(group));
         let line = refused(decoded(&path));
         assert!(line.contains(expected), "{line:?} does not say {expected:?}");

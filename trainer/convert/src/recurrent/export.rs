@@ -24,7 +24,8 @@ pub(crate) fn plan(config: &ModelConfig, vocab: &Vocab) -> Result<Plan, String> 
 
 /// Refuses what modules of `torch.nn` on top of each other do not do.
 fn check(config: &ModelConfig) -> Result<(), String> {
-    let lacking = |what: &str| Err(format!("{what}: a stack of torch.nn's recurrent modules cannot express it"));
+    let lacking =
+        |what: &str| Err(format!("{what}: a stack of torch.nn's recurrent modules cannot express it"));
     if config.logit_softcap != 0.0 {
         return lacking("logit_softcap");
     }
@@ -120,7 +121,8 @@ fn tokens(vocab: &Vocab) -> Result<Vec<String>, String> {
     let special = vocab.special();
     let mut lines = Vec::new();
     let role = |id: Option<u32>| id.and_then(|id| vocab.token(id)).map(String::from_utf8_lossy);
-    for (key, id) in [("bos", special.bos), ("eos", special.eos), ("unk", special.unk), ("pad", special.pad)] {
+    for (key, id) in [("bos", special.bos), ("eos", special.eos), ("unk", special.unk), ("pad", special.pad)]
+    {
         lines.extend(role(id).map(|name| format!("{key} = {}", quoted(&name))));
     }
     let mut list = String::from("tokens = [");
@@ -150,7 +152,10 @@ fn token(vocab: &Vocab, id: u32, bytes: &[u8], kind: TokenKind) -> Result<String
     };
     match is_mark && std::str::from_utf8(bytes).is_ok() {
         true => Ok(quoted(&name)),
-        false => Err(format!("the token {id}, \"{}\", cannot be told from text in the list of tokens", shown(&name))),
+        false => Err(format!(
+            "the token {id}, \"{}\", cannot be told from text in the list of tokens",
+            shown(&name)
+        )),
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Import> {
     let layers = layers(&shards, &description)?;
     let config = config(&shards, &description, &layers)?;
     config.validate().map_err(|e| about.malformed(e.to_string()))?;
-    let recipes = schema(&config).into_iter().map(|spec| (spec.clone(), recipe(&spec, &description, &layers)));
+    let recipes =
+        schema(&config).into_iter().map(|spec| (spec.clone(), recipe(&spec, &description, &layers)));
     let weights = Cooked::new(shards, recipes.collect())?;
     if let Some(first) = weights.unread().first() {
         return Err(Error::Tensor {
@@ -112,9 +113,7 @@ fn layers(shards: &Shards, description: &Description) -> Result<Vec<Layer>> {
                 return Err(tensor.error(format!("{} dimensions, expected 2", tensor.shape().len())));
             };
             if layers.len() == MAX_BLOCKS {
-                return Err(
-                    tensor.error(format!("is beyond the {MAX_BLOCKS} layers that a model may have"))
-                );
+                return Err(tensor.error(format!("is beyond the {MAX_BLOCKS} layers that a model may have")));
             }
             let bias = shards.get(&format!("{prefix}bias_ih_l{index}")).is_some();
             layers.push(Layer { prefix: prefix.clone(), index, hidden: size(hidden), bias });

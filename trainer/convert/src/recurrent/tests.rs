@@ -15,7 +15,10 @@ fn file(name: &str) -> PathBuf {
 fn each_family_is_read_by_its_names() {
     let (rnn, tensors) = decoded(&file("rnn.toml")).unwrap();
     assert_eq!((rnn.vocab_size, rnn.d_model, rnn.context, rnn.n_layers()), (33, 12, 32, 2));
-    assert_eq!((rnn.position, rnn.final_norm, rnn.tied_head, rnn.head_bias), (Position::None, Norm::None, false, false));
+    assert_eq!(
+        (rnn.position, rnn.final_norm, rnn.tied_head, rnn.head_bias),
+        (Position::None, Norm::None, false, false)
+    );
     let BlockConfig::Rnn(block) = &rnn.blocks[1] else { panic!("{rnn:?}") };
     assert!(block.activation == Activation::Relu && block.cell.hidden == 16 && !block.cell.bias);
     assert_eq!(tensors.len(), 2 + 4);
@@ -62,7 +65,10 @@ fn listed_tokens_are_the_vocabulary() {
     let vocab = opened(&file("lstm.toml")).unwrap().vocab;
     assert_eq!((vocab.kind(), vocab.len(), vocab.special().bos), (VocabKind::Char, 33, Some(0)));
     assert_eq!(vocab.token(32), Some("世".as_bytes()));
-    assert_eq!((vocab.token_kind(0), vocab.token_kind(1)), (Some(TokenKind::Control), Some(TokenKind::Normal)));
+    assert_eq!(
+        (vocab.token_kind(0), vocab.token_kind(1)),
+        (Some(TokenKind::Control), Some(TokenKind::Normal))
+    );
 }
 
 /// What is written is read again, and says the same.
@@ -175,7 +181,10 @@ fn a_prefix_is_found_and_a_head_may_be_tied() {
 fn each_wrong_description_is_one_line() {
     let with = |line: &str| format!("{TINY}{line}\n");
     let cases: Vec<(String, &str)> = vec![
-        (TINY.replace("rnn", "mamba"), "line 1: unknown variant `mamba`, expected one of `rnn`, `gru`, `lstm`"),
+        (
+            TINY.replace("rnn", "mamba"),
+            "line 1: unknown variant `mamba`, expected one of `rnn`, `gru`, `lstm`",
+        ),
         (TINY.replace("family = \"rnn\"\n", ""), "missing field `family`"),
         (with("bidirectional = true"), "line 5: unknown field `bidirectional`"),
         (with("activation = \"sine\""), "unknown variant `sine`"),
@@ -187,7 +196,10 @@ fn each_wrong_description_is_one_line() {
         (with("head_bias = \"b\""), "tensor b: is missing"),
         (with("["), "line 5"),
         (TINY.replace("\"emb\"", "\"one-hot\""), "tensor emb: is not part of the model"),
-        (TINY.replace("\"emb\"", "\"weight_hh_l0\""), "tensor weight_hh_l0: its shape is [3, 3], expected [2, 3]"),
+        (
+            TINY.replace("\"emb\"", "\"weight_hh_l0\""),
+            "tensor weight_hh_l0: its shape is [3, 3], expected [2, 3]",
+        ),
         (TINY.replace("\"rnn\"", "\"lstm\""), "tensor weight_ih_l0: its shape is [3, 2], expected [12, 2]"),
         (TINY.replace(", \"b\"", ""), "1 tokens, but the embedding has 2 rows"),
         (TINY.replace("\"b\"", "\"b\", \"c\""), "3 tokens, but the embedding has 2 rows"),
@@ -199,7 +211,10 @@ fn each_wrong_description_is_one_line() {
     for (description, expected) in cases {
         let (_folder, path) = model(&tiny(), &description);
         let line = refused(crate::open(&path, &crate::Options::default()));
-        assert!(line.contains(expected) || expected == "same bytes" || expected == "tokens", "{line:?} does not say {expected:?}");
+        assert!(
+            line.contains(expected) || expected == "same bytes" || expected == "tokens",
+            "{line:?} does not say {expected:?}"
+        );
     }
 }
 
@@ -218,13 +233,18 @@ fn tensors_that_do_not_fit_are_named() {
     assert!(more("weight_hh_l1", &[3, 3]).contains("tensor weight_ih_l1: is missing"));
     assert!(more("bias_ih_l0", &[3]).contains("tensor bias_hh_l0: is missing"));
     assert!(more("bias_hh_l0", &[3]).contains("tensor bias_hh_l0: is not part of the model"));
-    assert!(with(&|parts| parts[1] = part("weight_hh_l0", &[9], |_| 1.0)).contains("1 dimensions, expected 2"));
+    assert!(
+        with(&|parts| parts[1] = part("weight_hh_l0", &[9], |_| 1.0)).contains("1 dimensions, expected 2")
+    );
     assert!(with(&|parts| parts[1] = part("weight_hh_l0", &[0, 0], |_| 1.0)).contains("hidden is 0"));
     assert!(with(&|parts| parts[2] = part("emb", &[4], |_| 1.0)).contains("tensor emb: 1 dimensions"));
     assert!(with(&|parts| parts[3] = part("out", &[0, 3], |_| 1.0)).contains("vocab_size is 0"));
-    assert!(with(&|parts| {
-        parts.remove(1);
-    }).contains("no tensor is named weight_hh_l0"));
+    assert!(
+        with(&|parts| {
+            parts.remove(1);
+        })
+        .contains("no tensor is named weight_hh_l0")
+    );
     let wide = |parts: &mut Vec<Part>| parts[3] = part("out", &[9000, 3], |_| 1.0);
     let mut parts = tiny();
     wide(&mut parts);
@@ -238,18 +258,30 @@ fn tensors_that_do_not_fit_are_named() {
 /// The descriptions of the models that stand in other repositories say what they should.
 #[test]
 fn descriptions_of_published_models_are_understood() {
-    for (name, tokens, last) in [("rnn", 44, "<UNK>"), ("lstm", 44, "0"), ("charlotte_bronte", 108, "ö"), ("shakespeare", 65, "$")] {
+    for (name, tokens, last) in
+        [("rnn", 44, "<UNK>"), ("lstm", 44, "0"), ("charlotte_bronte", 108, "ö"), ("shakespeare", 65, "$")]
+    {
         let vocab = published(name);
         assert_eq!(vocab.kind(), VocabKind::Char, "{name}");
-        assert_eq!((vocab.len(), vocab.token(tokens - 1)), (tokens as usize, Some(last.as_bytes())), "{name}");
+        assert_eq!(
+            (vocab.len(), vocab.token(tokens - 1)),
+            (tokens as usize, Some(last.as_bytes())),
+            "{name}"
+        );
     }
     let bytes = published("small");
-    assert_eq!((bytes.kind(), bytes.len(), bytes.token(0), bytes.token(195)), (VocabKind::Byte, 196, Some(&b"\n"[..]), Some(&[240u8][..])));
+    assert_eq!(
+        (bytes.kind(), bytes.len(), bytes.token(0), bytes.token(195)),
+        (VocabKind::Byte, 196, Some(&b"\n"[..]), Some(&[240u8][..]))
+    );
     assert_eq!(published("rnn").special().eos, Some(18));
 }
 
 fn published(name: &str) -> Vocab {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens/recurrent").join(name).with_extension("toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/goldens/recurrent")
+        .join(name)
+        .with_extension("toml");
     let source = crate::source::Source::open(&path).unwrap();
     super::description::read(&source).unwrap().vocab(&source).unwrap().unwrap()
 }

@@ -110,7 +110,8 @@ pub(crate) fn read(source: &Source) -> Result<HashMap<String, Entry>> {
     let (raw, data_at) = parse(source)?;
     let data_len = source.bytes().len() as u64 - data_at;
     let mut entries = HashMap::with_capacity(raw.len());
-    let mut places: Vec<(u64, u64, &str)> = raw.iter().map(|(name, e)| (e.data_offsets.0, e.data_offsets.1, name.as_str())).collect();
+    let mut places: Vec<(u64, u64, &str)> =
+        raw.iter().map(|(name, e)| (e.data_offsets.0, e.data_offsets.1, name.as_str())).collect();
     places.sort_unstable();
     check_places(source, &places, data_len)?;
     for (name, entry) in &raw {
@@ -122,7 +123,8 @@ pub(crate) fn read(source: &Source) -> Result<HashMap<String, Entry>> {
 fn parse(source: &Source) -> Result<(HashMap<String, RawEntry>, u64)> {
     let bytes = source.bytes();
     let Some((length, _)) = bytes.split_first_chunk::<8>() else {
-        return Err(source.malformed(format!("{} bytes, expected a safetensors file, which has at least 8", bytes.len())));
+        return Err(source
+            .malformed(format!("{} bytes, expected a safetensors file, which has at least 8", bytes.len())));
     };
     let length = u64::from_le_bytes(*length);
     if length > MAX_HEADER {
@@ -130,7 +132,9 @@ fn parse(source: &Source) -> Result<(HashMap<String, RawEntry>, u64)> {
     }
     let Some(header) = source.get(8, length) else {
         let rest = bytes.len() - 8;
-        return Err(source.malformed(format!("a header of {length} bytes, but only {rest} follow; the file is cut short")));
+        return Err(source.malformed(format!(
+            "a header of {length} bytes, but only {rest} follow; the file is cut short"
+        )));
     };
     let Names(raw) = serde_json::from_slice(header)
         .map_err(|e| source.malformed(format!("the safetensors header is wrong: {}", shown_error(&e))))?;
@@ -144,7 +148,9 @@ fn check_places(source: &Source, places: &[(u64, u64, &str)], data_len: u64) -> 
         let problem = if to < from {
             format!("data_offsets {from} to {to} run backwards")
         } else if to > data_len {
-            format!("data_offsets end at {to}, but the data has {data_len} bytes; the file is cut short or wrong")
+            format!(
+                "data_offsets end at {to}, but the data has {data_len} bytes; the file is cut short or wrong"
+            )
         } else if from < end {
             format!("data_offsets begin at {from}, inside the tensor before it, which ends at {end}")
         } else if from > end {
@@ -156,7 +162,9 @@ fn check_places(source: &Source, places: &[(u64, u64, &str)], data_len: u64) -> 
         return Err(source.tensor(name, problem));
     }
     if end != data_len {
-        return Err(source.malformed(format!("the tensors end at byte {end} of {data_len}; expected nothing behind them")));
+        return Err(source.malformed(format!(
+            "the tensors end at byte {end} of {data_len}; expected nothing behind them"
+        )));
     }
     Ok(())
 }
@@ -171,7 +179,11 @@ fn checked(source: &Source, name: &str, raw: &RawEntry, data_at: u64) -> Result<
     match bits {
         Some(bits) if bits.is_multiple_of(8) && bits / 8 == to - from => {}
         _ => {
-            let problem = format!("{dtype} of shape {:?} lies in {} bytes, which is another size", Shape(&raw.shape), to - from);
+            let problem = format!(
+                "{dtype} of shape {:?} lies in {} bytes, which is another size",
+                Shape(&raw.shape),
+                to - from
+            );
             return Err(source.tensor(name, problem));
         }
     }

@@ -31,7 +31,8 @@ use crate::{hf, recurrent};
 pub fn write(folder: &Path, config: &ModelConfig, vocab: &Vocab, weights: &mut dyn Weights) -> Result<()> {
     let unsupported = |problem| Error::Unsupported { path: folder.to_path_buf(), problem };
     if vocab.len() != config.vocab_size {
-        let problem = format!("{} tokens in the vocabulary and {} in the model", vocab.len(), config.vocab_size);
+        let problem =
+            format!("{} tokens in the vocabulary and {} in the model", vocab.len(), config.vocab_size);
         return Err(unsupported(problem));
     }
     let is_recurrent = config.blocks.iter().all(|block| block.recurrent().is_some());

@@ -73,7 +73,10 @@ impl Shards {
             let path = folder.join(name);
             if !path.is_file() {
                 let tensors = weight_map.values().filter(|shard| shard == name).count();
-                let problem = format!("the shard {} with {tensors} tensors is missing; get it from where the folder came", shown(name));
+                let problem = format!(
+                    "the shard {} with {tensors} tensors is missing; get it from where the folder came",
+                    shown(name)
+                );
                 return Err(index.malformed(problem));
             }
             sources.push(Source::open(&path)?);
@@ -82,7 +85,9 @@ impl Shards {
         for (tensor, shard) in &weight_map {
             let found = shards.entries.get(tensor).map(|&(source, _)| shards.sources[source].path());
             if found != Some(&folder.join(shard)) {
-                return Err(index.tensor(tensor, format!("is not in {}, where the index has it", shown(shard))));
+                return Err(
+                    index.tensor(tensor, format!("is not in {}, where the index has it", shown(shard)))
+                );
             }
         }
         Ok(shards)
@@ -155,16 +160,26 @@ fn complete(folder: &Path, shards: &[&String]) -> Result<()> {
     let Some((stem, total, width)) = numbered(shards[0]) else {
         return match shards {
             [_] => Ok(()),
-            _ => problem(format!("{} safetensors files and no {INDEX} that says how they belong together", shards.len())),
+            _ => problem(format!(
+                "{} safetensors files and no {INDEX} that says how they belong together",
+                shards.len()
+            )),
         };
     };
     if total > shards.len() as u64 + 10_000 {
-        return problem(format!("{} counts {total} shards, but {} are there", shown(shards[0]), shards.len()));
+        return problem(format!(
+            "{} counts {total} shards, but {} are there",
+            shown(shards[0]),
+            shards.len()
+        ));
     }
     let expected: BTreeSet<String> =
         (1..=total).map(|i| format!("{stem}-{i:0width$}-of-{total:0width$}.safetensors")).collect();
     if let Some(missing) = expected.iter().find(|name| !shards.contains(name)) {
-        return problem(format!("the shard {} is missing; get it from where the folder came", shown(missing)));
+        return problem(format!(
+            "the shard {} is missing; get it from where the folder came",
+            shown(missing)
+        ));
     }
     match shards.iter().find(|name| !expected.contains(**name)) {
         Some(extra) => problem(format!("{} does not belong to the {total} shards beside it", shown(extra))),

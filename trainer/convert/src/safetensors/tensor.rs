@@ -40,7 +40,9 @@ impl<'a> Tensor<'a> {
             return Err(self.error(format!("its shape is {:?}, expected {shape:?}", Shape(found))));
         }
         match &self.entry.dtype {
-            Dtype::Other(name, _) => Err(self.error(format!("its dtype is {name}, expected F32, F16 or BF16"))),
+            Dtype::Other(name, _) => {
+                Err(self.error(format!("its dtype is {name}, expected F32, F16 or BF16")))
+            }
             _ => Ok(()),
         }
     }
@@ -72,7 +74,9 @@ impl<'a> Tensor<'a> {
 
     fn finite(&self, values: Vec<f32>, from: usize) -> Result<Vec<f32>> {
         match values.iter().position(|v| !v.is_finite()) {
-            Some(at) => Err(self.error(format!("element {} is {}, expected a number", from + at, values[at]))),
+            Some(at) => {
+                Err(self.error(format!("element {} is {}, expected a number", from + at, values[at])))
+            }
             None => Ok(values),
         }
     }

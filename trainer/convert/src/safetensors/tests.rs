@@ -48,7 +48,8 @@ fn every_type_is_decoded_exactly() {
 /// Halves longer than a chunk, by two ways.
 #[test]
 fn long_tensors_of_halves_are_whole() {
-    let bytes: Vec<u8> = (0..5000u32).flat_map(|i| half::f16::from_f32(i as f32 / 8.0).to_le_bytes()).collect();
+    let bytes: Vec<u8> =
+        (0..5000u32).flat_map(|i| half::f16::from_f32(i as f32 / 8.0).to_le_bytes()).collect();
     let shards = shards(&safetensors(&[("a".to_string(), "F16", vec![5000], bytes)])).unwrap();
     let found = shards.get("a").unwrap().decode().unwrap();
     assert!(found.iter().enumerate().all(|(i, &v)| v == half::f16::from_f32(i as f32 / 8.0).to_f32()));
@@ -58,7 +59,9 @@ fn long_tensors_of_halves_are_whole() {
 #[test]
 fn each_malformed_file_is_one_line() {
     let two = |a: &str, b: &str| {
-        let entry = |name: &str, at: &str| format!(r#""{name}": {{"dtype": "F32", "shape": [1], "data_offsets": {at}}}"#);
+        let entry = |name: &str, at: &str| {
+            format!(r#""{name}": {{"dtype": "F32", "shape": [1], "data_offsets": {at}}}"#)
+        };
         with_header(&format!("{{{}, {}}}", entry("a", a), entry("b", b)), &[0; 8])
     };
     let mut long = with_header("{}", &[]);
@@ -73,7 +76,10 @@ fn each_malformed_file_is_one_line() {
         (with_header(&"[".repeat(10_000), &[]), "header is wrong"),
         (with_header(&format!("{{\"__metadata__\": {}", "[".repeat(10_000)), &[]), "header is wrong"),
         (with_header(r#"{"a": 1}"#, &[]), "header is wrong: invalid type"),
-        (with_header(&format!("{{{0}, {0}}}", entry("F32", "[1]", "[0, 4]")), &[0; 4]), "tensor a occurs twice"),
+        (
+            with_header(&format!("{{{0}, {0}}}", entry("F32", "[1]", "[0, 4]")), &[0; 4]),
+            "tensor a occurs twice",
+        ),
         (one("F32", "[1]", "[0]", 4), "header is wrong"),
         (one("F32", "[-1]", "[0, 4]", 4), "header is wrong"),
         (one("F32", "[1.5]", "[0, 4]", 4), "header is wrong"),
@@ -122,15 +128,27 @@ fn values_that_are_no_numbers_and_types_that_are_no_weights_are_named() {
         let expected = format!("tensor a: its dtype is {dtype}, expected F32, F16 or BF16");
         assert!(refused(shards.get("a").unwrap().decode()).contains(&expected));
         assert!(refused(shards.get("a").unwrap().expect(&[1])).contains(&expected));
-        assert!(refused(shards.get("a").unwrap().expect(&[1, 1])).contains("its shape is [1], expected [1, 1]"));
+        assert!(
+            refused(shards.get("a").unwrap().expect(&[1, 1])).contains("its shape is [1], expected [1, 1]")
+        );
     }
 }
 
 #[test]
 fn a_name_cannot_break_the_line() {
-    let bytes = with_header(r#"{"evil\n\u001b[31m": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}"#, &[0; 4]);
+    let bytes = with_header(
+        r#"{"evil\n\u001b[31m": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}"#,
+        &[0; 4],
+    );
     assert!(refused(shards(&bytes)).contains(r"evil\n\u{1b}[31m"));
-    let long = with_header(&format!(r#"{{"{}": {{"dtype": "{}", "shape": [], "data_offsets": [0, 0]}}}}"#, "n".repeat(100_000), "d".repeat(100_000)), &[]);
+    let long = with_header(
+        &format!(
+            r#"{{"{}": {{"dtype": "{}", "shape": [], "data_offsets": [0, 0]}}}}"#,
+            "n".repeat(100_000),
+            "d".repeat(100_000)
+        ),
+        &[],
+    );
     refused(shards(&long));
 }
 
@@ -174,10 +192,19 @@ fn shards_are_found_by_index_and_by_their_numbers() {
     let missing = "the shard x-00002-of-00002.safetensors";
     says(&[a.clone(), indexed(both)], &format!("{missing} with 1 tensors is missing"));
     says(&[a.clone()], &format!("{missing} is missing"));
-    says(&[a.clone(), b.clone(), ("y.safetensors", file("c"))], "y.safetensors does not belong to the 2 shards");
-    says(&[("y.safetensors", file("c")), ("z.safetensors", file("d"))], "2 safetensors files and no model.safetensors.index.json");
+    says(
+        &[a.clone(), b.clone(), ("y.safetensors", file("c"))],
+        "y.safetensors does not belong to the 2 shards",
+    );
+    says(
+        &[("y.safetensors", file("c")), ("z.safetensors", file("d"))],
+        "2 safetensors files and no model.safetensors.index.json",
+    );
     says(&[("x-1-of-999999999.safetensors", file("c"))], "counts 999999999 shards, but 1 are there");
-    says(&[a.clone(), b.clone(), indexed(&both.replace("\"b\"", "\"c\""))], "tensor c: is not in x-00002-of-00002.safetensors");
+    says(
+        &[a.clone(), b.clone(), indexed(&both.replace("\"b\"", "\"c\""))],
+        "tensor c: is not in x-00002-of-00002.safetensors",
+    );
     says(&[a.clone(), indexed(r#""a": "../../etc/passwd""#)], "is no plain file name");
     says(&[a.clone(), indexed(r#""a": """#)], "is no plain file name");
     says(&[a.clone(), ("x-00002-of-00002.safetensors", file("a"))], "tensor a: is also in");
