@@ -16,7 +16,6 @@ mod pickle;
 mod recipe;
 mod recurrent;
 pub mod safetensors;
-#[allow(dead_code, reason = "importers arrive one by one")]
 mod source;
 #[cfg(test)]
 mod testing;

@@ -5,6 +5,8 @@
 
 mod config;
 mod export;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod names;
 mod rope;

@@ -191,7 +191,7 @@ fn shards_are_found_by_index_and_by_their_numbers() {
     };
     let missing = "the shard x-00002-of-00002.safetensors";
     says(&[a.clone(), indexed(both)], &format!("{missing} with 1 tensors is missing"));
-    says(&[a.clone()], &format!("{missing} is missing"));
+    says(std::slice::from_ref(&a), &format!("{missing} is missing"));
     says(
         &[a.clone(), b.clone(), ("y.safetensors", file("c"))],
         "y.safetensors does not belong to the 2 shards",
