@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::open::Options;
-use crate::source::{Source, text};
+use crate::source::{Source, shown_error, text, tokenizer_text};
 use crate::tokenizer::{Converted, JsonTokenizer, from_gpt2_merges, from_json, from_llama2c};
 
 /// The vocabulary of a model whose embedding has `rows` rows: from the file that the options name, else from `beside`. `special` are the ids of
@@ -24,7 +24,11 @@ pub(crate) fn of(
     if options.tokenizer.is_none() && !path.is_file() {
         return absent(path, options, rows, special, notes);
     }
-    let Converted { vocab, notes: found } = read(path, rows, special)?;
+    let one_line = |error| match error {
+        Error::Tokenizer { path, problem } => Error::Tokenizer { path, problem: shown_error(&problem) },
+        other => other,
+    };
+    let Converted { vocab, notes: found } = read(path, rows, special).map_err(one_line)?;
     if vocab.len() != rows {
         let problem = format!("{} tokens, but the embedding has {rows} rows", vocab.len());
         return Err(Error::Tokenizer { path: path.to_path_buf(), problem });
@@ -41,10 +45,10 @@ fn read(path: &Path, rows: usize, special: SpecialIds) -> Result<Converted> {
         let beside = path.with_file_name("tokenizer_config.json");
         let about = beside.is_file().then(|| Source::open(&beside)).transpose()?;
         let config = about.as_ref().map(text).transpose()?;
-        return from_json(path, &JsonTokenizer { tokenizer: text(&source)?, config, special }, rows);
+        return from_json(path, &JsonTokenizer { tokenizer: tokenizer_text(&source)?, config, special }, rows);
     }
     if path.extension().is_some_and(|end| end == "txt") {
-        return from_gpt2_merges(path, text(&source)?);
+        return from_gpt2_merges(path, tokenizer_text(&source)?);
     }
     from_llama2c(path, source.bytes(), rows)
 }

@@ -63,7 +63,8 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Import> {
         });
     }
     let mut notes = Vec::new();
-    let vocab = match description.vocab(&about)? {
+    let listed = if options.tokenizer.is_none() { description.vocab(&about)? } else { None };
+    let vocab = match listed {
         Some(vocab) if vocab.len() != config.vocab_size => {
             let (found, rows) = (vocab.len(), config.vocab_size);
             return Err(about.tokenizer(format!("{found} tokens, but the embedding has {rows} rows")));
