@@ -319,6 +319,12 @@ impl Vocab {
         self.0.add_bos
     }
 
+    /// The token that a text begins with: bos where [`add_bos`](Self::add_bos) says so, and in a vocabulary of version 1, which
+    /// cannot say so, wherever there is one.
+    pub fn first_token(&self) -> Option<u32> {
+        self.0.special.bos.filter(|_| self.0.add_bos || !self.0.needs_version_2())
+    }
+
     /// Whether a space is put before a text, and before what follows a special token.
     pub fn add_space_prefix(&self) -> bool {
         self.0.add_space_prefix

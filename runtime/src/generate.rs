@@ -61,15 +61,14 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
 }
 
-/// The tokens with which a model goes on from `text`: those of the text, after the vocabulary's begin token if it
-/// has one. For an empty text without one, [`start_token`] alone. A model with an encoder reads the tokens of a text as they are:
+/// The tokens with which a model goes on from `text`: those of the text, after the token that
+/// [begins](siskin_format::Vocab::first_token) a text of the vocabulary, if one does. For an empty text without one, [`start_token`] alone. A model with an encoder reads the tokens of a text as they are:
 /// [`Model::prompt_tokens`](crate::Model::prompt_tokens) tells the two apart.
 ///
 /// # Errors
 /// Text that the vocabulary cannot express.
 pub fn prompt_tokens(tokenizer: &Tokenizer, text: impl AsRef<[u8]>) -> Result<Vec<u32>, TokenizerError> {
-    let bos = tokenizer.vocab().special().bos;
-    let mut tokens: Vec<u32> = bos.into_iter().collect();
+    let mut tokens: Vec<u32> = tokenizer.vocab().first_token().into_iter().collect();
     tokens.extend(tokenizer.encode(text)?);
     if tokens.is_empty() {
         tokens.push(start_token(tokenizer));
@@ -320,14 +319,23 @@ impl Generator {
             return Ok(Some(self.text.as_str()).filter(|text| !text.is_empty()));
         };
         self.progress.pending = Some(token);
-        if self.tokenizer.vocab().special().eos == Some(token) {
+        if self.ends_text(token) {
             self.end(Stop::EndOfText);
             return Ok(Some(self.text.as_str()).filter(|text| !text.is_empty()));
         }
         self.progress.token = Some(token);
         self.progress.left -= 1;
         self.progress.n_tokens += 1;
-        let found = self.stops.push(self.tokenizer.token_bytes(token), &mut self.bytes);
+        let mut bytes = self.tokenizer.token_bytes(token);
+        let vocab = self.tokenizer.vocab();
+        if self.progress.n_tokens == 1
+            && vocab.add_space_prefix()
+            && vocab.add_bos()
+            && self.session.position() == 1
+        {
+            bytes = bytes.strip_prefix(b" ").unwrap_or(bytes); // the dummy prefix of a text that begins here
+        }
+        let found = self.stops.push(bytes, &mut self.bytes);
         self.utf8.push(&self.bytes, &mut self.text);
         match found {
             Some(index) => self.end(Stop::StopString(index)),
@@ -335,6 +343,12 @@ impl Generator {
             None => {}
         }
         Ok(Some(&self.text))
+    }
+
+    /// Whether a token is the vocabulary's end token or ends a reply.
+    fn ends_text(&self, token: u32) -> bool {
+        let vocab = self.tokenizer.vocab();
+        vocab.special().eos == Some(token) || vocab.chat().is_some_and(|chat| chat.stops.contains(&token))
     }
 
     /// Feeds what was shown last and samples; `None` when there is no room for it.
@@ -375,6 +389,11 @@ impl Generator {
     /// Why the text ended; `None` while it goes on.
     pub fn stop(&self) -> Option<Stop> {
         self.progress.stop
+    }
+
+    /// The token with which the model ended the text, which has no text of its own; it is fed before whatever comes next.
+    pub fn end_token(&self) -> Option<u32> {
+        self.progress.pending.filter(|_| self.progress.stop == Some(Stop::EndOfText))
     }
 
     /// The token of the last piece; `None` when the piece is only what had been held back.

@@ -129,6 +129,23 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of texts that are put together, each with whether it may spell out control and unknown tokens: a
+    /// conversation, whose frame may, and what is said in it may not. Tokens of text may begin in one and end in the next.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); positions count from the beginning of the first text.
+    pub fn encode_parts(&self, parts: &[(&[u8], bool)], continues: bool) -> Result<Vec<u32>, TokenizerError> {
+        let (mut text, mut ends, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        for (part, specials) in parts {
+            memory::reserve(&mut text, part.len())?;
+            text.extend_from_slice(part);
+            memory::push(&mut ends, (text.len(), *specials))?;
+        }
+        let mut encoder = Encoder { tokenizer: self, merger: Merger::default(), cache: None };
+        encoder.encode_ranges(&text, &ends, continues, &mut ids)?;
+        Ok(ids)
+    }
+
     /// An encoder for many texts, or for one text in pieces.
     pub fn encoder(&self) -> Encoder<'_> {
         let cache = matches!(self.scheme, Scheme::Bpe(_)).then(WordCache::new).flatten();
@@ -222,17 +239,30 @@ impl Encoder<'_> {
         options: EncodeOptions,
         ids: &mut Vec<u32>,
     ) -> Result<(), TokenizerError> {
+        self.encode_ranges(text, &[(text.len(), options.specials)], options.continues, ids)
+    }
+
+    /// Appends the ids of a text whose parts end where `ends` says, each with whether special tokens are looked for in it.
+    fn encode_ranges(
+        &mut self,
+        text: &[u8],
+        ends: &[(usize, bool)],
+        mut continues: bool,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         let Tokenizer { vocab, literals, .. } = self.tokenizer;
-        let Some(literals) = literals.as_ref() else {
-            return self.encode_plain(text, 0..text.len(), options.continues, ids);
-        };
-        let (mut at, mut continues) = (0, options.continues);
-        while let Some(found) = literals.find(vocab, text, at, options.specials) {
-            self.encode_plain(text, at..found.range.start, continues, ids)?;
-            memory::push(ids, found.id)?;
-            (at, continues) = (found.range.end, false);
+        let (mut at, mut plain) = (0, 0); // where to look on, and from where nothing was encoded
+        for &(end, specials) in ends {
+            while let Some(found) =
+                literals.as_ref().and_then(|literals| literals.find(vocab, &text[..end], at, specials))
+            {
+                self.encode_plain(text, plain..found.range.start, continues, ids)?;
+                memory::push(ids, found.id)?;
+                (at, plain, continues) = (found.range.end, found.range.end, false);
+            }
+            at = end;
         }
-        self.encode_plain(text, at..text.len(), continues, ids)
+        self.encode_plain(text, plain..text.len(), continues, ids)
     }
 
     /// Appends the ids of a part of a text in which nothing is found literally.

@@ -140,8 +140,10 @@ fn llamacpp_goldens(gguf: &Path) -> Result<Vec<Golden>> {
     let beside = |extension: &str| fs::read_to_string(format!("{}{extension}", gguf.display()));
     let (texts, ids) = (beside(".inp")?, beside(".out")?);
     let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").filter(|text| !text.is_empty()).collect();
+    let ids: Vec<&str> = ids.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(texts.len(), ids.len(), "a line of ids for each text");
     let mut goldens = Vec::new();
-    for (text, ids) in texts.iter().zip(ids.lines().filter(|line| !line.is_empty())) {
+    for (text, ids) in texts.iter().zip(ids) {
         let ids = ids.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?;
         goldens.push(Golden { text: (*text).into(), ids, decoded: None, specials: false });
     }

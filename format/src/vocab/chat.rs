@@ -11,16 +11,23 @@ const N_HEAD: usize = 9;
 
 /// How a conversation is written for a model: literal texts, in which special tokens are spelled out, around what is said.
 ///
-/// A conversation is `begin`; then each message between the two texts of its role; then, when it is the model's turn,
-/// `reply`, after which the model writes until one of `stops`. What is said stands between the pieces as it is and is
-/// never searched for special tokens.
+/// A conversation is
+///
+/// ```text
+/// begin                                    user's message   user.1
+/// system.0   system message   system.1     user's message   user.1      (instead, where there is a system message)
+/// assistant.0   model's message   assistant.1   user.0   user's message   user.1      (and so on)
+/// ```
+///
+/// and, when it is the model's turn, `reply` in place of `assistant.0`, after which the model writes until one of `stops`.
+/// What is said stands between the pieces as it is and is never searched for special tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChatTemplate {
-    /// Begins a conversation, as `<|begin_of_text|>`; empty where only `add_bos` begins it.
+    /// Before the first message of the user, where there is no system message.
     pub begin: String,
-    /// Before and after a system message.
+    /// Before a system message, which begins a conversation, and between it and the user's. Both are empty where a model has none.
     pub system: (String, String),
-    /// Before and after a user's message.
+    /// Before a message of the user but the first, and after each.
     pub user: (String, String),
     /// Before and after the model's own message.
     pub assistant: (String, String),

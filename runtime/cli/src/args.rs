@@ -191,6 +191,10 @@ pub struct ChatArgs {
     #[command(flatten)]
     pub model: ModelArgs,
 
+    /// What a model with a chat template is told before the first line
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+
     #[command(flatten)]
     pub sampler: SamplerArgs,
 

@@ -1,7 +1,7 @@
 //! Texts and prompts from files and standard input.
 
 use crate::out::Failure;
-use siskin::{Encoder, Tokenizer, TokenizerError};
+use siskin::{EncodeOptions, Encoder, Tokenizer, TokenizerError};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -111,7 +111,8 @@ struct Position {
 impl Pieces<'_> {
     fn encode(&mut self, piece: &[u8], ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
         let before = self.before;
-        self.encoder.encode_into(piece, ids).map_err(|error| moved(error, before))?;
+        let options = EncodeOptions { continues: before.bytes > 0, ..EncodeOptions::default() };
+        self.encoder.encode_with(piece, options, ids).map_err(|error| moved(error, before))?;
         self.before.bytes += piece.len();
         self.before.chars += piece.iter().filter(|&&byte| byte & 0xC0 != 0x80).count();
         Ok(())

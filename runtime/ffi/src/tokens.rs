@@ -61,6 +61,11 @@ pub unsafe extern "C" fn siskin_detokenize(
         for &token in tokens {
             needed = needed.saturating_add(token_bytes(tokenizer, token)?.len());
         }
+        // The space that SentencePiece's dummy prefix put before a text is no part of it.
+        let first = tokens.iter().map(|&token| tokenizer.token_bytes(token)).find(|bytes| !bytes.is_empty());
+        let mut skip =
+            usize::from(tokenizer.vocab().add_space_prefix() && first.is_some_and(|b| b[0] == b' '));
+        needed -= skip;
         n.write(needed);
         room(needed, capacity)?;
         if needed > 0 && text.is_null() {
@@ -68,8 +73,11 @@ pub unsafe extern "C" fn siskin_detokenize(
         }
         let mut at = 0;
         for &token in tokens {
-            let bytes = tokenizer.token_bytes(token);
-            // SAFETY: the caller's buffer has `capacity` bytes, and those of all tokens are no more.
+            let mut bytes = tokenizer.token_bytes(token);
+            if !bytes.is_empty() {
+                bytes = &bytes[std::mem::take(&mut skip)..];
+            }
+            // SAFETY: the caller's buffer has `capacity` bytes, and those of all tokens, but for `skip`, are no more.
             unsafe { text.cast::<u8>().add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
             at += bytes.len();
         }

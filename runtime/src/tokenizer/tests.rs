@@ -169,3 +169,180 @@ proptest! {
         }
     }
 }
+
+/// SentencePiece's BPE over a few pieces, with byte tokens, a control token and a user-defined one.
+fn sentencepiece(add_space_prefix: bool) -> Vocab {
+    let mut tokens: Vec<(Vec<u8>, TokenKind)> = vec![
+        (b"<unk>".to_vec(), TokenKind::Unknown),
+        (b"<s>".to_vec(), TokenKind::Control),
+        (b"<t>".to_vec(), TokenKind::UserDefined),
+    ];
+    tokens.extend((0..=255u8).map(|byte| (vec![byte], TokenKind::Byte))); // byte b is 3 + b
+    let pieces = [" ", "a", "b", "é", "<", "s", ">", "t", "ab", " a", " ab", "  ", "éa", "bé", "aba"];
+    tokens.extend(pieces.map(|piece| (piece.as_bytes().to_vec(), TokenKind::Normal))); // from 259 on
+    let id = |piece: &str| {
+        let is =
+            |(bytes, kind): &(Vec<u8>, TokenKind)| bytes == piece.as_bytes() && *kind == TokenKind::Normal;
+        tokens.iter().position(is).unwrap() as u32
+    };
+    let merge = |left: &str, right: &str| Merge {
+        left: id(left),
+        right: id(right),
+        result: id(&format!("{left}{right}")),
+    };
+    let merges =
+        [(" ", "a"), ("a", "b"), (" ", "ab"), (" a", "b"), (" ", " "), ("é", "a"), ("b", "é"), ("ab", "a")];
+    let merges = merges.iter().map(|(l, r)| merge(l, r)).collect();
+    Vocab::new(VocabParts {
+        kind: VocabKind::SentencePiece,
+        merges,
+        tokens,
+        special: SpecialIds { bos: Some(1), unk: Some(0), ..SpecialIds::default() },
+        add_bos: true,
+        add_space_prefix,
+        ..VocabParts::default()
+    })
+    .unwrap()
+}
+
+/// SentencePiece by its definition: code points, then the best of all neighbours that make a piece, the leftmost of equals.
+fn by_definition(vocab: &Vocab, text: &str) -> Vec<u32> {
+    let id = |text: &str, kind| {
+        vocab.tokens().position(|(bytes, k)| bytes == text.as_bytes() && k == kind).map(|id| id as u32)
+    };
+    let mut symbols: Vec<String> = text.chars().map(String::from).collect();
+    let rank = |joined: &str| {
+        let result = id(joined, TokenKind::Normal)?;
+        vocab.merges().iter().position(|merge| merge.result == result)
+    };
+    loop {
+        let best =
+            symbols.windows(2).enumerate().filter_map(|(at, pair)| Some((rank(&pair.concat())?, at))).min();
+        let Some((_, at)) = best else { break };
+        let right = symbols.remove(at + 1);
+        symbols[at].push_str(&right);
+    }
+    let bytes = |symbol: &String| symbol.bytes().map(|byte| 3 + u32::from(byte)).collect::<Vec<_>>();
+    symbols.iter().flat_map(|s| id(s, TokenKind::Normal).map_or_else(|| bytes(s), |id| vec![id])).collect()
+}
+
+fn named(vocab: &Vocab, ids: &[u32]) -> Vec<String> {
+    ids.iter().map(|&id| String::from_utf8_lossy(vocab.token(id).unwrap()).into_owned()).collect()
+}
+
+#[test]
+fn sentencepiece_has_a_dummy_prefix_and_bytes() {
+    let vocab = sentencepiece(true);
+    let tokenizer = Tokenizer::from_vocab(&vocab).unwrap();
+    let names = |text: &str| named(&vocab, &tokenizer.encode(text).unwrap());
+    assert_eq!(names(""), [""; 0]);
+    assert_eq!(names("ab"), [" ab"]);
+    assert_eq!(names(" ab"), [" ", " ab"]);
+    assert_eq!(names("\u{2581}ab"), [" ", " ab"], "SentencePiece's mark is a space");
+    assert_eq!(tokenizer.encode("a你").unwrap()[1..], [3 + 0xE4, 3 + 0xBD, 3 + 0xA0]);
+    assert_eq!(tokenizer.encode(b"a\xFF").unwrap()[1..], [3 + 0xFF]);
+    for text in ["ab", " ab", "  a你é b ", "🙂", " "] {
+        assert_eq!(tokenizer.decode(&tokenizer.encode(text).unwrap()), text.as_bytes());
+    }
+    // In the middle of a conversation nothing is put before a text.
+    let goes_on = EncodeOptions { continues: true, ..EncodeOptions::default() };
+    assert_eq!(named(&vocab, &tokenizer.encode_with("ab", goes_on).unwrap()), ["ab"]);
+}
+
+#[test]
+fn special_tokens_are_found_only_where_they_are_asked_for() {
+    let vocab = sentencepiece(true);
+    let tokenizer = Tokenizer::from_vocab(&vocab).unwrap();
+    let specials = EncodeOptions { specials: true, ..EncodeOptions::default() };
+    let found = tokenizer.encode_with("a<s>b<t>a<unk>", specials).unwrap();
+    assert_eq!(named(&vocab, &found), [" a", "<s>", " ", "b", "<t>", " a", "<unk>"]);
+    let plain = tokenizer.encode("a<s>b<t>a").unwrap();
+    assert_eq!(
+        named(&vocab, &plain),
+        [" a", "<", "s", ">", "b", "<t>", " a"],
+        "user-defined tokens are text"
+    );
+    assert_eq!(tokenizer.decode(&found), "a b<t> a\u{FFFD}".as_bytes());
+    assert_eq!(tokenizer.decode_with_specials(&found), b"a<s> b<t> a<unk>");
+}
+
+#[test]
+fn literals_are_the_longest_and_take_white_space() {
+    let mut tokens: Vec<(Vec<u8>, TokenKind)> = (0..=255u8).map(|b| (vec![b], TokenKind::Normal)).collect();
+    for (name, kind) in [
+        ("<a>", TokenKind::Control), // 256
+        ("<a><a>", TokenKind::Control),
+        ("<a", TokenKind::UserDefined),
+        ("<a><", TokenKind::UserDefined),
+        ("<left>", TokenKind::Control), // 260
+        ("<right>", TokenKind::Control),
+    ] {
+        tokens.push((name.into(), kind));
+    }
+    let parts = VocabParts {
+        kind: VocabKind::Bpe,
+        tokens,
+        lstrip: vec![260],
+        rstrip: vec![261],
+        ..VocabParts::default()
+    };
+    let tokenizer = Tokenizer::from_vocab(&Vocab::new(parts).unwrap()).unwrap();
+    let specials = EncodeOptions { specials: true, ..EncodeOptions::default() };
+    let special = |text: &str| tokenizer.encode_with(text, specials).unwrap();
+    assert_eq!(special("<a><a>"), [257]);
+    assert_eq!(special("<a><b"), [259, b'b'.into()]);
+    assert_eq!(special("<a>b"), [256, b'b'.into()]);
+    assert_eq!(special("<ab"), [258, b'b'.into()]);
+    assert_eq!(tokenizer.encode("<a><a>").unwrap(), [259, b'a'.into(), b'>'.into()]);
+    assert_eq!(special("x \n<left> y"), [b'x'.into(), 260, b' '.into(), b'y'.into()]);
+    assert_eq!(special("x <right> \ny"), [b'x'.into(), b' '.into(), 261, b'y'.into()]);
+    assert_eq!(special("<right>  <left>"), [261, 260]);
+}
+
+#[test]
+fn whole_words_may_be_taken_without_merging() {
+    let mut tokens: Vec<(Vec<u8>, TokenKind)> = (0..=255u8).map(|b| (vec![b], TokenKind::Normal)).collect();
+    tokens.extend(["ab", "abc", " abc"].map(|t| (t.into(), TokenKind::Normal)));
+    let merges = vec![Merge { left: b'a'.into(), right: b'b'.into(), result: 256 }];
+    let parts = |ignore_merges| VocabParts {
+        kind: VocabKind::Bpe,
+        pre_tokenizer: PreTokenizer::Llama3,
+        tokens: tokens.clone(),
+        merges: merges.clone(),
+        ignore_merges,
+        ..VocabParts::default()
+    };
+    let ids = |ignore| {
+        Tokenizer::from_vocab(&Vocab::new(parts(ignore)).unwrap()).unwrap().encode("abc abc abcd").unwrap()
+    };
+    assert_eq!(ids(true), [257, 258, 32, 256, 99, 100]);
+    assert_eq!(ids(false), [256, 99, 32, 256, 99, 32, 256, 99, 100]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn sentencepiece_is_what_its_definition_says(text in "( |a|b|é|你|\u{2581}| a){0,14}", prefix: bool) {
+        let vocab = sentencepiece(prefix);
+        let tokenizer = Tokenizer::from_vocab(&vocab).unwrap();
+        let ids = tokenizer.encode(&text).unwrap();
+        let prefixed = if prefix && !text.is_empty() { format!(" {text}") } else { text.clone() };
+        prop_assert_eq!(&ids, &by_definition(&vocab, &prefixed.replace('\u{2581}', " ")));
+        prop_assert_eq!(tokenizer.decode(&ids), text.replace('\u{2581}', " ").into_bytes());
+    }
+
+    #[test]
+    fn texts_with_literals_may_be_cut_where_they_are_said_to(
+        text in "( |a|b|é|<t>|<|t|>|<s>|  ){0,14}", seen in 0usize..40, specials: bool, prefix: bool,
+    ) {
+        let tokenizer = Tokenizer::from_vocab(&sentencepiece(prefix)).unwrap();
+        let cut = tokenizer.split_point(&text.as_bytes()[..seen.min(text.len())]);
+        let whole = EncodeOptions { specials, continues: false };
+        let mut parts = tokenizer.encode_with(&text.as_bytes()[..cut], whole).unwrap();
+        parts.extend(tokenizer.encode_with(&text.as_bytes()[cut..], EncodeOptions { specials, continues: cut > 0 }).unwrap());
+        prop_assert_eq!(tokenizer.encode_with(&text, whole).unwrap(), parts);
+        let mut cached = Vec::new();
+        tokenizer.encoder().encode_with(text.as_bytes(), whole, &mut cached).unwrap();
+        prop_assert_eq!(cached, tokenizer.encode_with(&text, whole).unwrap());
+    }
+}

@@ -122,6 +122,7 @@ fn vocab(choices: &mut Choices<'_>) -> Result<Vocab, VocabError> {
         tokens,
         merges,
         special: SpecialIds { unk, ..SpecialIds::default() },
+        ..VocabParts::default()
     };
     if shape & 128 != 0 {
         break_parts(&mut parts, choices);

@@ -81,6 +81,7 @@ fn pairs(at: usize, bytes: &[u8]) -> RawFile {
         scores: Some(vec![0.0; 5]),
         merges: vec![Merge { left: 0, right: 1, result: 3 }, Merge { left: 3, right: 2, result: 4 }],
         special: SpecialIds { eos: Some(4), ..SpecialIds::default() },
+        ..VocabParts::default()
     });
     let mut section = vocab.unwrap().to_bytes();
     section[at..at + bytes.len()].copy_from_slice(bytes);

@@ -22,6 +22,7 @@ fn bpe() -> Vec<u8> {
         scores: Some(vec![0.0; 5]),
         merges: vec![Merge { left: 0, right: 1, result: 3 }, Merge { left: 3, right: 2, result: 4 }],
         special: SpecialIds { eos: Some(4), ..SpecialIds::default() },
+        ..VocabParts::default()
     });
     vocab.unwrap().to_bytes()
 }

@@ -7,6 +7,7 @@
 //!
 //! This crate knows neither the runtime nor the trainer: who measures an imported file, and who prints, stands above it.
 
+pub mod chat;
 mod error;
 mod hf;
 mod import;

@@ -9,7 +9,7 @@ use siskin_format::Vocab;
 
 use super::text::Text;
 use crate::error::{Error, Result};
-use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::tokenizer::{EncodeOptions, Tokenizer, TokenizerError};
 
 /// What one core encodes at a time.
 const PIECE: usize = 512 * 1024;
@@ -89,7 +89,9 @@ fn each_piece_of<R: Send>(
         let encode = |piece: &Range<usize>| {
             let (mut encoder, mut ids) = lock().pop().unwrap_or_else(|| (tokenizer.encoder(), Vec::new()));
             ids.clear();
-            let result = encoder.encode_into(&buffer[piece.clone()], &mut ids);
+            let options =
+                EncodeOptions { continues: done + piece.start as u64 > 0, ..EncodeOptions::default() };
+            let result = encoder.encode_with(&buffer[piece.clone()], options, &mut ids);
             let result = result.map(|()| map(&ids)).map_err(|e| (piece.start, e));
             lock().push((encoder, ids));
             result

@@ -10,7 +10,7 @@ mod tests;
 pub use apply::{encode, placeholder, whole_chars};
 pub use marks::{Marks, with_marks};
 
-pub use siskin::{Encoder, Tokenizer, TokenizerError};
+pub use siskin::{EncodeOptions, Encoder, Tokenizer, TokenizerError};
 
 use std::ops::Range;
 

@@ -1,9 +1,15 @@
 use super::*;
 use proptest::prelude::*;
 use siskin::Tokenizer;
+use siskin_format::vocab::{PreTokenizer, VocabParts};
 use std::sync::LazyLock;
+use tokenizers::SplitDelimiterBehavior;
 use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
 /// English, Chinese, code, contractions, emoji and white space, with enough repetition to learn from.
 fn corpus() -> Vec<String> {
@@ -174,4 +180,85 @@ fn sizes_grow_with_the_text() {
     assert_eq!(bpe_size(16_000_000, 100), 8192);
     assert_eq!(bpe_size(u64::MAX, 100), 32_768);
     assert_eq!(bpe_size(2_000_000, 4_400), 8960); // a Chinese novel
+}
+
+/// Llama 3's pattern, as its `tokenizer.json` has it; Qwen 2's differs in the numbers.
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const DEEPSEEK_CODER: [&str; 4] = [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+"];
+
+/// The crate's tokenizer and the runtime's with every other pre-tokenizer of the format.
+static OTHERS: LazyLock<Vec<(PreTokenizer, tokenizers::Tokenizer, Tokenizer)>> = LazyLock::new(|| {
+    let split = |pattern: &str| {
+        let pattern = SplitPattern::Regex(pattern.into());
+        PreTokenizerWrapper::from(Split::new(pattern, SplitDelimiterBehavior::Isolated, false).unwrap())
+    };
+    let digits = || PreTokenizerWrapper::from(Digits::new(true));
+    let byte_level = |use_regex| PreTokenizerWrapper::from(ByteLevel::new(false, false, use_regex));
+    let qwen2 = LLAMA3.replace("{1,3}", "");
+    let mut coder: Vec<PreTokenizerWrapper> = DEEPSEEK_CODER.map(split).into();
+    coder.extend([digits(), byte_level(false)]);
+    let learnt = bpe::train(&corpus(), 600).unwrap();
+    let pre_tokenizers = [
+        (PreTokenizer::Llama3, vec![split(LLAMA3), byte_level(false)]),
+        (PreTokenizer::Qwen2, vec![split(&qwen2), byte_level(false)]),
+        (PreTokenizer::SmolLm, vec![digits(), byte_level(true)]),
+        (PreTokenizer::DeepSeekCoder, coder),
+    ];
+    pre_tokenizers
+        .into_iter()
+        .map(|(pre_tokenizer, sequence)| {
+            let model: BPE = bpe::learn(&corpus(), 600, false).unwrap();
+            let mut theirs = tokenizers::Tokenizer::new(model);
+            theirs.with_pre_tokenizer(Some(Sequence::new(sequence)));
+            let parts = VocabParts {
+                kind: VocabKind::Bpe,
+                pre_tokenizer,
+                tokens: learnt.tokens().map(|(bytes, kind)| (bytes.to_vec(), kind)).collect(),
+                merges: learnt.merges().to_vec(),
+                ..VocabParts::default()
+            };
+            (pre_tokenizer, theirs, Tokenizer::from_vocab(&Vocab::new(parts).unwrap()).unwrap())
+        })
+        .collect()
+});
+
+fn check_others(text: &str) {
+    for (pre_tokenizer, theirs, ours) in &*OTHERS {
+        let expected = theirs.encode(text, false).unwrap();
+        assert_eq!(ours.encode(text).unwrap(), expected.get_ids(), "{pre_tokenizer:?}: {text:?}");
+    }
+}
+
+#[test]
+fn every_pre_tokenizer_is_that_of_the_crate() {
+    corpus().iter().take(6).for_each(|line| check_others(line));
+    check_others(&corpus()[..6].concat());
+    for text in [
+        "",
+        " ",
+        "\n",
+        "'S'ſ'LL",
+        "I'm you'RE",
+        "a+ = b",
+        "１２３四",
+        "x\r\n\r\n  y",
+        "\u{3000}你 。",
+        "1 2  3\n4",
+        "—a\u{2003}b",
+    ] {
+        check_others(text);
+    }
+    // Characters beside letters and beside spaces.
+    let codes = (0..0x3100u32).chain((0x3100..=0x10_FFFF).step_by(97));
+    check_others(&codes.filter_map(char::from_u32).flat_map(|c| [c, 'a', c, ' ', c]).collect::<String>());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    #[test]
+    fn every_pre_tokenizer_is_that_of_the_crate_on_any_text(
+        text in "( |  |a|B|'|s|S|ll|\n|\r|\t|7|12|!|\\+|\\.|你|，|。|é|①|²|🙂|\u{3000}|\u{a0}|\u{301}|ſ){0,16}"
+    ) {
+        check_others(&text);
+    }
 }

@@ -66,11 +66,11 @@ fn encode(encoder: &mut Encoder<'_>, line: &[u8]) -> Result<String, siskin::Toke
 fn decode(tokenizer: &Tokenizer, line: &[u8]) -> Result<Vec<u8>, String> {
     let text = String::from_utf8_lossy(line);
     let vocab_size = tokenizer.vocab_size();
-    let mut bytes = Vec::new();
+    let mut ids = Vec::new();
     for word in text.split_ascii_whitespace() {
         let id = word.parse::<u32>().ok().filter(|&id| (id as usize) < vocab_size);
         let id = id.ok_or_else(|| format!("{word:?} is no token, expected ids below {vocab_size}"))?;
-        bytes.extend_from_slice(tokenizer.token_bytes(id));
+        ids.push(id);
     }
-    Ok(bytes)
+    Ok(tokenizer.decode(&ids))
 }
