@@ -5,7 +5,7 @@
 
 DATA is the folder of the golden outputs. Needs torch, transformers and numpy. For each model: the largest difference between the
 golden logits (log-probabilities for recurrent models) and those of the folder that siskin wrote; above 1e-3 is a failure. Then random
-models of the architectures that DATA has none of: transformers writes the folder, siskin reads and writes it, transformers compares.
+models of the architectures that DATA has none of: transformers writes the folder, siskin reads and writes it, transformers compares. Last the tokenizers: golden strings through the `tokenizer.json` that siskin wrote.
 """
 
 import json
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 import transformers
 
@@ -31,7 +32,7 @@ failures = 0
 def report(name, difference, most=1e-3):
     global failures
     failures += not difference <= most
-    print(f"{name:<52} {difference:.2e}{'' if difference <= most else '  WRONG'}")
+    print(f"{name:<64} {difference:.2e}{'' if difference <= most else '  WRONG'}")
 
 
 def reexport(source, folder, tokenizer=None):
@@ -130,14 +131,22 @@ def random_models(work):
 
 
 def tokenizers(work):
-    for name in ["stories260K", "llama2xs"]:
-        ours, theirs = (AutoTokenizer.from_pretrained(folder) for folder in [work / f"{name}-hf", DATA / f"models/{name}/hf"])
+    sources = {name: DATA / "tokenizers" / name for name in ["gpt2", "llama2", "minimind", "smollm"]}
+    sources["stories260K"] = DATA / "models/stories260K/hf"
+    for name, source in sources.items():
+        given, folder = work / f"tokenizer-{name}", work / f"tokenizer-{name}-again"
+        size = Tokenizer.from_file(str(source / "tokenizer.json")).get_vocab_size()
+        config = transformers.GPT2Config(vocab_size=size, n_embd=4, n_head=1, n_layer=1, n_positions=8, bos_token_id=None, eos_token_id=None)
+        AutoModelForCausalLM.from_config(config).save_pretrained(given)
+        shutil.copy(source / "tokenizer.json", given)
+        reexport(given, folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         different = 0
-        for line in (GOLDEN / "tokenizers/stories260K.jsonl").open():
-            text = json.loads(line)["text"]
-            a, b = ours(text)["input_ids"], theirs(text)["input_ids"]
-            different += a != b or ours.decode(a) != theirs.decode(b)
-        report(f"{name}/hf: golden strings that encode otherwise", different, 0)
+        for line in (GOLDEN / f"tokenizers/{name}.jsonl").open():
+            facts = json.loads(line)
+            ids = tokenizer(facts["text"], add_special_tokens=False)["input_ids"]
+            different += ids != facts["ids"] or tokenizer.decode(ids) != facts["decoded"]
+        report(f"{name}: golden strings that are encoded or decoded otherwise", different, 0)
 
 
 with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 /// Where a model lies under DATA, its tokenizer, the size of its vocabulary, and what it is to be compared with: another of these models,
 /// and by how much a weight may differ in units of the largest of its tensor.
-const MODELS: [(&str, Option<&str>, usize, Option<(&str, f32)>); 13] = [
+const MODELS: [Model; 13] = [
     ("models/stories260K/hf", None, 512, None),
     ("models/stories260K/stories260K.bin", Some(TOK512), 512, Some(("models/stories260K/hf", 0.0))),
     ("models/stories260K/stories260K_v1.bin", Some(TOK512), 512, Some(("models/stories260K/hf", 0.0))),
@@ -36,6 +36,9 @@ const MODELS: [(&str, Option<&str>, usize, Option<(&str, f32)>); 13] = [
         Some(("models/hf-random/llama-gqa-untied-rand", BF16)),
     ),
 ];
+
+type Model = (&'static str, Option<&'static str>, usize, Option<Twin>);
+type Twin = (&'static str, f32);
 
 /// The recurrent models, without their ending, and the sizes of their vocabularies.
 const RECURRENT: [(&str, usize); 5] = [
@@ -85,12 +88,7 @@ struct Table {
 }
 
 impl Table {
-    fn row(
-        &mut self,
-        name: &'static str,
-        found: Result<(Import, Tensors), String>,
-        twin: Option<(&str, f32)>,
-    ) {
+    fn row(&mut self, name: &'static str, found: Result<(Import, Tensors), String>, twin: Option<Twin>) {
         let line = found.and_then(|(import, tensors)| {
             let difference =
                 twin.map_or(Ok(0.0), |(twin, most)| difference(&tensors, &self.weights[twin], most))?;

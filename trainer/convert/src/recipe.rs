@@ -8,6 +8,9 @@ use crate::import::Weights;
 use crate::safetensors::Shards;
 use crate::source::shown;
 
+/// Columns that are transposed together, so that a row of them fills a cache line.
+const STRIP: usize = 16;
+
 /// How one tensor of the schema is made.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Recipe {
@@ -50,10 +53,14 @@ impl Recipe {
             Recipe::Columns { name, from, of } => {
                 let tensor = shards.require(name)?;
                 let mut values = vec![0.0; spec.len()]; // [rows, cols]
-                for col in 0..spec.cols {
-                    let column = tensor.decode_range(col * of + from, spec.rows)?;
-                    for (row, value) in column.into_iter().enumerate() {
-                        values[row * spec.cols + col] = value;
+                for first in (0..spec.cols).step_by(STRIP) {
+                    let strip = first..spec.cols.min(first + STRIP);
+                    let columns = strip.map(|col| tensor.decode_range(col * of + from, spec.rows));
+                    let columns: Vec<Vec<f32>> = columns.collect::<Result<_>>()?;
+                    for row in 0..spec.rows {
+                        for (i, column) in columns.iter().enumerate() {
+                            values[row * spec.cols + first + i] = column[row];
+                        }
                     }
                 }
                 Ok(values)

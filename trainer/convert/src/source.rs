@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Largest JSON or TOML file that is read whole, bytes; a tokenizer has its own limit.
-const MAX_TEXT: usize = 64 << 20;
+/// Largest config, index or description, bytes; parsed, it takes a multiple of that.
+const MAX_SMALL: usize = 8 << 20;
+/// Largest tokenizer, bytes.
+const MAX_TOKENIZER: usize = 128 << 20;
 
 /// A mapped file and where it lies.
 #[derive(Debug)]
@@ -73,19 +75,28 @@ impl Source {
 
 /// The JSON of a small file.
 pub(crate) fn json<T: DeserializeOwned>(source: &Source) -> Result<T> {
-    serde_json::from_slice(small(source)?)
+    serde_json::from_slice(within(source, MAX_SMALL)?)
         .map_err(|e| source.malformed(format!("wrong JSON: {}", shown_error(&e))))
 }
 
 /// The text of a small file.
 pub(crate) fn text(source: &Source) -> Result<&str> {
-    std::str::from_utf8(small(source)?).map_err(|e| source.malformed(format!("not UTF-8: {e}")))
+    utf8(source, within(source, MAX_SMALL)?)
 }
 
-fn small(source: &Source) -> Result<&[u8]> {
+/// The text of a tokenizer.
+pub(crate) fn tokenizer_text(source: &Source) -> Result<&str> {
+    utf8(source, within(source, MAX_TOKENIZER)?)
+}
+
+fn utf8<'a>(source: &Source, bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|e| source.malformed(format!("not UTF-8: {e}")))
+}
+
+fn within(source: &Source, most: usize) -> Result<&[u8]> {
     match source.bytes() {
-        bytes if bytes.len() <= MAX_TEXT => Ok(bytes),
-        bytes => Err(source.malformed(format!("{} bytes, expected at most {MAX_TEXT}", bytes.len()))),
+        bytes if bytes.len() <= most => Ok(bytes),
+        bytes => Err(source.malformed(format!("{} bytes, expected at most {most}", bytes.len()))),
     }
 }
 

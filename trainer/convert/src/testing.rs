@@ -69,8 +69,11 @@ pub(crate) fn opened(path: &Path) -> Result<Import, Error> {
     open(path, &Options { placeholder_vocab: true, ..Options::default() })
 }
 
+/// Tensors of the schema by name.
+pub(crate) type Tensors = Vec<(String, Vec<f32>)>;
+
 /// Opens a model and decodes everything.
-pub(crate) fn decoded(path: &Path) -> Result<(ModelConfig, Vec<(String, Vec<f32>)>), Error> {
+pub(crate) fn decoded(path: &Path) -> Result<(ModelConfig, Tensors), Error> {
     let mut import = opened(path)?;
     let read = |spec: siskin_format::TensorSpec| {
         let values = import.weights.read(&spec)?;

@@ -4,6 +4,8 @@ use siskin_format::config::{
     BlockConfig, Ffn, MAX_BLOCKS, MAX_DIM, ModelConfig, Norm, Position, TransformerConfig,
 };
 
+use siskin_format::vocab::SpecialIds;
+
 use super::keys::Keys;
 use super::rope;
 use crate::error::Result;
@@ -55,8 +57,7 @@ pub(super) struct Description {
     pub(super) architecture: Architecture,
     pub(super) config: ModelConfig,
     /// Ids with a role, for a vocabulary that does not name them itself.
-    pub(super) bos: Option<u32>,
-    pub(super) eos: Option<u32>,
+    pub(super) special: SpecialIds,
 }
 
 /// Reads `config.json`.
@@ -71,12 +72,21 @@ pub(super) fn read(source: &Source) -> Result<Description> {
         _ => llama(&keys, architecture)?,
     };
     config.validate().map_err(|e| source.malformed(e.to_string()))?;
-    Ok(Description {
-        architecture,
-        config,
-        bos: keys.first_id("bos_token_id")?,
-        eos: keys.first_id("eos_token_id")?,
-    })
+    let id = |key: &str| match keys.first_id(key)? {
+        Some(id) if id as usize >= config.vocab_size => Err(keys.unsupported(
+            key,
+            &id.to_string(),
+            &format!("less than vocab_size, {}", config.vocab_size),
+        )),
+        id => Ok(id),
+    };
+    let special = SpecialIds {
+        bos: id("bos_token_id")?,
+        eos: id("eos_token_id")?,
+        unk: None,
+        pad: id("pad_token_id")?,
+    };
+    Ok(Description { architecture, config, special })
 }
 
 fn gpt2(keys: &Keys<'_>) -> Result<ModelConfig> {

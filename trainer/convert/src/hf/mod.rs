@@ -5,12 +5,16 @@
 
 mod config;
 mod export;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod names;
 mod rope;
 #[cfg(test)]
 mod tests;
 mod tokenizer_json;
+#[cfg(test)]
+mod tokenizer_tests;
 
 pub(crate) use export::plan;
 pub(crate) use tokenizer_json::texts as tokenizer_texts;
@@ -38,12 +42,12 @@ pub(crate) fn open(folder: &Path, options: &Options) -> Result<Import> {
         return Err(Error::UnknownSource { path: folder.to_path_buf(), found });
     }
     let source = Source::open(&path)?;
-    let Description { architecture, config, bos, eos } = config::read(&source)?;
+    let Description { architecture, config, special } = config::read(&source)?;
     let shards = Shards::in_folder(folder)?;
     let mut notes = Vec::new();
     let weights = weights(shards, &config, architecture, &mut notes)?;
-    let vocab = vocabulary::of(&folder.join("tokenizer.json"), options, config.vocab_size, &mut notes)?;
-    let vocab = vocabulary::with_roles(vocab, bos, eos, &source)?;
+    let tokenizer = folder.join("tokenizer.json");
+    let vocab = vocabulary::of(&tokenizer, options, config.vocab_size, special, &mut notes)?;
     let origin = weights.shards().origin(name(folder));
     Ok(Import { config, vocab, origin, notes, weights: Box::new(weights) })
 }

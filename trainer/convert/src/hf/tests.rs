@@ -1,13 +1,12 @@
 use siskin_format::config::{
     BlockConfig, Ffn, MAX_BLOCKS, MAX_DIM, ModelConfig, Norm, Position, TransformerConfig,
 };
-use siskin_format::vocab::Vocab;
 use siskin_format::{TensorSpec, schema};
 use std::fs;
 use std::path::Path;
 
 use crate::testing::{copied, decoded, golden, opened, part, parts_of, refused, safetensors};
-use crate::{Options, Weights, open, safetensors as writer};
+use crate::{Import, Options, Weights, open, safetensors as writer};
 
 /// The folders that transformers saved, one for each architecture.
 const MODELS: [&str; 7] = ["llama", "llama3", "llama-bias", "mistral", "qwen2", "qwen3", "gpt2"];
@@ -77,7 +76,7 @@ fn folders_that_are_written_are_the_same_model() {
         let mut import = opened(&golden("hf").join(name)).unwrap();
         let (config, expected) = decoded(&golden("hf").join(name)).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        writer::write(folder.path(), &config, &Vocab::bytes(), &mut *import.weights).unwrap();
+        writer::write(folder.path(), &config, &import.vocab, &mut *import.weights).unwrap();
         fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
         let (found_config, found) = decoded(folder.path()).unwrap();
         assert_eq!(found_config, config, "{name}");
@@ -231,7 +230,12 @@ fn what_cannot_be_expressed_is_named() {
         ("llama", "rms_norm_eps", serde_json::json!(1e300), "norm_eps is inf"),
         ("llama", "vocab_size", serde_json::json!(41), "its shape is [40, 16], expected [41, 16]"),
         ("llama", "tie_word_embeddings", serde_json::json!(false), "tensor lm_head.weight: is missing"),
-        ("llama", "eos_token_id", serde_json::json!(40), "eos"),
+        (
+            "llama",
+            "eos_token_id",
+            serde_json::json!(40),
+            "eos_token_id is 40, expected less than vocab_size, 40",
+        ),
         (
             "llama",
             "mlp_bias",
@@ -385,7 +389,7 @@ fn models_that_others_cannot_express_are_refused_by_name() {
         ("llama", |c, _| c.final_norm = Norm::Layer, "a final norm of another kind"),
         ("llama", |_, t| t.ffn = Ffn::Relu2, "a feed-forward part relu2: Llama's form"),
         ("llama", |_, t| t.out_bias = true, "qkv_bias false, out_bias true"),
-        ("llama", |c, _| c.rope_divisors = vec![1.0, 3.0], "rope_divisors"),
+        ("llama", |c, _| c.rope_divisors = vec![2.0, 1.0], "rope_divisors"),
         ("llama", |c, _| c.position = Position::Sinusoidal, "sinusoidal positions"),
         ("gpt2", |_, t| t.ffn = Ffn::GatedSilu, "a feed-forward part gated-silu: GPT-2's form"),
         ("gpt2", |_, t| t.n_kv_heads = 2, "2 key and value heads for 4 heads"),
@@ -394,13 +398,13 @@ fn models_that_others_cannot_express_are_refused_by_name() {
         ("gpt2", |_, t| t.window = 4, "a sliding window"),
     ];
     for (name, edit, expected) in cases {
-        let mut config = config(name);
+        let Import { mut config, vocab, .. } = opened(&golden("hf").join(name)).unwrap();
         let mut block = transformer(&config, 0).clone();
         edit(&mut config, &mut block);
         config.blocks.fill(BlockConfig::Transformer(block));
         config.validate().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let line = refused(writer::write(&folder.path().join("out"), &config, &Vocab::bytes(), &mut Zeros));
+        let line = refused(writer::write(&folder.path().join("out"), &config, &vocab, &mut Zeros));
         assert!(line.contains(expected), "{line:?} does not say {expected:?}");
         assert!(!folder.path().join("out").exists());
     }
@@ -409,7 +413,7 @@ fn models_that_others_cannot_express_are_refused_by_name() {
 /// GPT-2 has biases and norm weights that a model may do without.
 #[test]
 fn what_a_model_does_without_is_written_as_zeros_and_ones() {
-    let mut config = config("gpt2");
+    let Import { mut config, vocab, .. } = opened(&golden("hf/gpt2")).unwrap();
     let bare = TransformerConfig {
         qkv_bias: false,
         out_bias: false,
@@ -419,7 +423,7 @@ fn what_a_model_does_without_is_written_as_zeros_and_ones() {
     config.blocks.fill(BlockConfig::Transformer(bare));
     (config.norm_weight, config.norm_bias) = (false, false);
     let folder = tempfile::tempdir().unwrap();
-    writer::write(folder.path(), &config, &Vocab::bytes(), &mut Zeros).unwrap();
+    writer::write(folder.path(), &config, &vocab, &mut Zeros).unwrap();
     fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     let (full, tensors) = decoded(folder.path()).unwrap();
     assert_eq!(schema(&full).len(), tensors.len());
@@ -427,4 +431,12 @@ fn what_a_model_does_without_is_written_as_zeros_and_ones() {
         let one = name.contains("norm") && name.ends_with("weight");
         assert!(values.iter().all(|&v| v == if one { 1.0 } else { 0.0 }), "{name}");
     }
+}
+
+#[test]
+fn a_vocabulary_of_another_size_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = siskin_format::Vocab::bytes();
+    let line = refused(writer::write(folder.path(), &config("gpt2"), &bytes, &mut Zeros));
+    assert!(line.contains("256 tokens in the vocabulary and 40 in the model"), "{line}");
 }

@@ -12,6 +12,7 @@ mod tests;
 pub(crate) use header::begins;
 
 use siskin_format::config::{BlockConfig, Ffn, ModelConfig, Norm, Position, TransformerConfig};
+use siskin_format::vocab::SpecialIds;
 use siskin_format::{TensorSpec, schema};
 use std::path::Path;
 
@@ -40,8 +41,9 @@ pub(crate) fn open(source: Source, options: &Options) -> Result<Import> {
     }
     let mut notes = Vec::new();
     let folder = source.path().parent().unwrap_or(Path::new(""));
-    let vocab = vocabulary::of(&folder.join("tokenizer.bin"), options, config.vocab_size, &mut notes)?;
-    let vocab = vocabulary::with_roles(vocab, Some(BOS), Some(EOS), &source)?;
+    let special = SpecialIds { bos: Some(BOS), eos: Some(EOS), ..SpecialIds::default() };
+    let tokenizer = folder.join("tokenizer.bin");
+    let vocab = vocabulary::of(&tokenizer, options, config.vocab_size, special, &mut notes)?;
     let (origin, config_of_weights) = (source.origin(), config.clone());
     let weights = Box::new(Checkpoint { source, layout, config: config_of_weights });
     Ok(Import { config, vocab, origin, notes, weights })

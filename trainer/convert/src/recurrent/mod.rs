@@ -26,6 +26,7 @@ pub(crate) use export::plan;
 use siskin_format::config::{
     BlockConfig, MAX_BLOCKS, ModelConfig, Norm, Position, RecurrentConfig, RnnConfig,
 };
+use siskin_format::vocab::SpecialIds;
 use siskin_format::{TensorSpec, schema};
 use std::path::Path;
 
@@ -62,10 +63,16 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Import> {
         });
     }
     let mut notes = Vec::new();
-    let vocab = match description.vocab(&about)? {
-        Some(vocab) => vocabulary::fitted(vocab, about.path(), config.vocab_size, &mut notes)?,
+    let listed = if options.tokenizer.is_none() { description.vocab(&about)? } else { None };
+    let vocab = match listed {
+        Some(vocab) if vocab.len() != config.vocab_size => {
+            let (found, rows) = (vocab.len(), config.vocab_size);
+            return Err(about.tokenizer(format!("{found} tokens, but the embedding has {rows} rows")));
+        }
+        Some(vocab) => vocab,
         None => {
-            vocabulary::of(&path.with_file_name("tokenizer.json"), options, config.vocab_size, &mut notes)?
+            let tokenizer = path.with_file_name("tokenizer.json");
+            vocabulary::of(&tokenizer, options, config.vocab_size, SpecialIds::default(), &mut notes)?
         }
     };
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());

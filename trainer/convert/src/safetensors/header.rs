@@ -9,7 +9,7 @@
 //! Format: <https://github.com/huggingface/safetensors#format>. The checks are those of its reference implementation: a header of
 //! at most 100 MB, no name twice, and tensors that cover the data without hole or overlap.
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use std::collections::HashMap;
 use std::fmt;
@@ -22,6 +22,9 @@ pub(crate) const MAX_HEADER: u64 = 100_000_000;
 
 /// Most tensors of one file; the largest model that siskin can describe has fewer.
 pub(crate) const MAX_TENSORS: usize = 100_000;
+
+/// Most dimensions of a tensor, as in PyTorch.
+const MAX_RANK: usize = 64;
 
 /// Where a tensor lies in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,8 +208,35 @@ impl fmt::Debug for Shape<'_> {
 #[derive(Deserialize)]
 struct RawEntry {
     dtype: String,
+    #[serde(deserialize_with = "shape")]
     shape: Vec<u64>,
     data_offsets: (u64, u64),
+}
+
+/// A list of dimensions that ends before it fills the memory.
+fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<u64>, D::Error> {
+    struct Dimensions;
+    impl<'de> Visitor<'de> for Dimensions {
+        type Value = Vec<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of dimensions")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Vec<u64>, A::Error> {
+            let mut shape = Vec::new();
+            while let Some(n) = list.next_element()? {
+                if shape.len() == MAX_RANK {
+                    return Err(de::Error::custom(format_args!(
+                        "a shape of more than {MAX_RANK} dimensions"
+                    )));
+                }
+                shape.push(n);
+            }
+            Ok(shape)
+        }
+    }
+    deserializer.deserialize_seq(Dimensions)
 }
 
 /// The header's object, in which no name may occur twice.
@@ -226,7 +256,7 @@ impl<'de> Deserialize<'de> for Names {
                 let mut names = HashMap::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        map.next_value::<Option<HashMap<String, de::IgnoredAny>>>()?;
+                        map.next_value::<de::IgnoredAny>()?;
                     } else if names.contains_key(&name) {
                         return Err(de::Error::custom(format_args!("tensor {} occurs twice", shown(&name))));
                     } else if names.len() == MAX_TENSORS {

@@ -29,10 +29,15 @@ use crate::{hf, recurrent};
 /// # Errors
 /// Something of the model that the other side cannot express, named; weights that cannot be read; a file that cannot be written.
 pub fn write(folder: &Path, config: &ModelConfig, vocab: &Vocab, weights: &mut dyn Weights) -> Result<()> {
+    let unsupported = |problem| Error::Unsupported { path: folder.to_path_buf(), problem };
+    if vocab.len() != config.vocab_size {
+        let problem =
+            format!("{} tokens in the vocabulary and {} in the model", vocab.len(), config.vocab_size);
+        return Err(unsupported(problem));
+    }
     let is_recurrent = config.blocks.iter().all(|block| block.recurrent().is_some());
     let plan = if is_recurrent { recurrent::plan(config, vocab) } else { hf::plan(config, vocab) };
-    let Plan { outputs, texts } =
-        plan.map_err(|problem| Error::Unsupported { path: folder.to_path_buf(), problem })?;
+    let Plan { outputs, texts } = plan.map_err(unsupported)?;
     fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
     write_file(&folder.join("model.safetensors"), &outputs, weights)?;
     for (name, text) in texts {

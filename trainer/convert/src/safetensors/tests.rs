@@ -89,6 +89,7 @@ fn each_malformed_file_is_one_line() {
         (one("F32", "[4611686018427387904]", "[0, 4]", 4), "lies in 4 bytes"),
         (one("F4", "[3]", "[0, 1]", 1), "lies in 1 bytes"),
         (one("F32", &format!("[{}1]", "1,".repeat(50)), "[0, 8]", 8), "shape of 51 dimensions"),
+        (one("F32", &format!("[{}1]", "1,".repeat(64)), "[0, 4]", 4), "a shape of more than 64 dimensions"),
         (one("F32", "[1]", "[4, 0]", 4), "data_offsets 4 to 0 run backwards"),
         (one("F32", "[1]", "[0, 18446744073709551615]", 4), "data_offsets end at 18446744073709551615"),
         (one("F32", "[1]", "[0, 4]", 3), "the data has 3 bytes; the file is cut short"),
@@ -191,7 +192,7 @@ fn shards_are_found_by_index_and_by_their_numbers() {
     };
     let missing = "the shard x-00002-of-00002.safetensors";
     says(&[a.clone(), indexed(both)], &format!("{missing} with 1 tensors is missing"));
-    says(&[a.clone()], &format!("{missing} is missing"));
+    says(std::slice::from_ref(&a), &format!("{missing} is missing"));
     says(
         &[a.clone(), b.clone(), ("y.safetensors", file("c"))],
         "y.safetensors does not belong to the 2 shards",

@@ -8,6 +8,9 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::import::Weights;
 
+/// Rows that are transposed together, so that a column of them fills a cache line.
+const STRIP: usize = 16;
+
 /// A tensor to be written, and what it is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Output {
@@ -47,12 +50,15 @@ impl Output {
                 let mut values = vec![0.0; self.len()]; // [cols, rows of all]
                 let mut from = 0;
                 for spec in specs {
-                    for (row, numbers) in weights.read(spec)?.chunks(spec.cols).enumerate() {
-                        for (col, &number) in numbers.iter().enumerate() {
-                            values[col * width + from + row] = number;
+                    for strip in weights.read(spec)?.chunks(STRIP * spec.cols) {
+                        let rows = strip.len() / spec.cols;
+                        for col in 0..spec.cols {
+                            for row in 0..rows {
+                                values[col * width + from + row] = strip[row * spec.cols + col];
+                            }
                         }
+                        from += rows;
                     }
-                    from += spec.rows;
                 }
                 Ok(values)
             }
