@@ -284,6 +284,7 @@ impl Encoder<'_> {
         }
     }
 
+    #[inline(never)] // or it stands in the program once for every caller
     fn encode_words(
         &mut self,
         bpe: &Bpe,

@@ -139,6 +139,7 @@ impl Merger {
 
     /// Appends the ids of one word, which begins at byte `at` of `text`; with SentencePiece's dummy prefix before it if
     /// `prefixed`.
+    #[inline(never)] // or it stands in the program once for every caller
     pub(super) fn encode_word(
         &mut self,
         (vocab, bpe): (&Vocab, &Bpe),

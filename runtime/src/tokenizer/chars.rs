@@ -8,8 +8,8 @@ use std::ops::Range;
 /// From code point to id.
 #[derive(Debug)]
 pub(super) struct CharIds {
-    ascii: [u32; 128],        // id, or NO_ID
-    others: Vec<(char, u32)>, // sorted by code point
+    ascii: [u32; 128],       // id, or NO_ID
+    others: Vec<(u32, u32)>, // (code point, id), sorted
     vocab_size: usize,
 }
 
@@ -21,7 +21,7 @@ impl CharIds {
             if let (Some(c), TokenKind::Normal) = (text.chars().next(), kind) {
                 match ids.ascii.get_mut(c as usize) {
                     Some(entry) => *entry = id as u32,
-                    None => memory::push(&mut ids.others, (c, id as u32))?,
+                    None => memory::push(&mut ids.others, (u32::from(c), id as u32))?,
                 }
             }
         }
@@ -33,7 +33,7 @@ impl CharIds {
         match self.ascii.get(c as usize) {
             Some(&id) => (id != NO_ID).then_some(id),
             None => {
-                let found = self.others.binary_search_by_key(&c, |&(c, _)| c).ok()?;
+                let found = self.others.binary_search_by_key(&u32::from(c), |&(c, _)| c).ok()?;
                 Some(self.others[found].1)
             }
         }

@@ -1,5 +1,6 @@
 //! Tokens that are looked for literally: user-defined ones always, control and unknown ones where the caller says so.
 
+use super::whole::sort_by_bytes;
 use siskin_format::memory::{self, NoMemory};
 use siskin_format::vocab::{TokenKind, Vocab};
 use std::ops::Range;
@@ -41,20 +42,22 @@ impl Literals {
     /// None if the vocabulary has no token that could be looked for.
     pub(super) fn new(vocab: &Vocab) -> Result<Option<Literals>, NoMemory> {
         let bytes = |id: u32| vocab.token(id).unwrap_or_default();
-        let mut sorted = Vec::new();
-        let mut longest = 0;
-        for (id, (bytes, kind)) in vocab.tokens().enumerate().filter(|(_, (_, kind))| kind.is_literal()) {
-            let id = id as u32;
-            let has = |ids: &[u32]| ids.binary_search(&id).is_ok();
-            let user_defined = kind == TokenKind::UserDefined;
-            let (lstrip, rstrip) = (has(vocab.lstrip()), has(vocab.rstrip()));
-            memory::push(&mut sorted, Literal { id, parent: NONE, user_defined, lstrip, rstrip })?;
-            longest = longest.max(bytes.len());
+        let mut ids = Vec::new();
+        for (id, _) in vocab.tokens().enumerate().filter(|(_, (_, kind))| kind.is_literal()) {
+            memory::push(&mut ids, id as u32)?;
         }
-        if sorted.is_empty() {
+        if ids.is_empty() {
             return Ok(None);
         }
-        sorted.sort_unstable_by(|a, b| (bytes(a.id), a.id).cmp(&(bytes(b.id), b.id)));
+        sort_by_bytes(vocab, &mut ids);
+        let mut sorted = memory::collect(ids.iter().map(|&id| Literal {
+            id,
+            parent: NONE,
+            user_defined: vocab.token_kind(id) == Some(TokenKind::UserDefined),
+            lstrip: vocab.lstrip().binary_search(&id).is_ok(),
+            rstrip: vocab.rstrip().binary_search(&id).is_ok(),
+        }))?;
+        let longest = ids.iter().map(|&id| bytes(id).len()).max().unwrap_or(0);
         let mut first = Box::new([Starts::default(); 256]);
         for i in 0..sorted.len() {
             let text = bytes(sorted[i].id);

@@ -68,6 +68,12 @@ pub(super) fn fine_class_of_first(text: &[u8]) -> (Class, usize) {
     if first < 128 {
         return (ASCII[first as usize], 1);
     }
+    class_of_bytes(text)
+}
+
+/// The same for a character that is not ASCII.
+#[inline(never)]
+fn class_of_bytes(text: &[u8]) -> (Class, usize) {
     match decode(text) {
         Some((c, len)) => (class(c), len),
         None => (Class::Other, 1),

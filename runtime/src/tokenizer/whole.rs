@@ -30,7 +30,7 @@ impl WholeWords {
             *end += 1;
         }
         for pair in starts.windows(2).filter(|pair| pair[1] - pair[0] > 1) {
-            ids[pair[0] as usize..pair[1] as usize].sort_unstable_by_key(|&id| vocab.token(id));
+            sort_by_bytes(vocab, &mut ids[pair[0] as usize..pair[1] as usize]);
         }
         Ok(WholeWords { starts, ids })
     }
@@ -41,6 +41,11 @@ impl WholeWords {
         let found = ids.binary_search_by_key(&Some(word), |&id| vocab.token(id)).ok()?;
         Some(ids[found])
     }
+}
+
+/// Sorts ids by the bytes of their tokens, and by themselves where these are equal.
+pub(super) fn sort_by_bytes(vocab: &Vocab, ids: &mut [u32]) {
+    ids.sort_unstable_by_key(|&id| (vocab.token(id), id));
 }
 
 fn bucket(bytes: &[u8], n_buckets: usize) -> usize {

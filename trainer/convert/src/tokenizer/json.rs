@@ -83,6 +83,9 @@ pub fn from_json(path: &Path, source: &JsonTokenizer<'_>, vocab_size: usize) -> 
     let config: Value = source.config.map_or(Ok(Value::Null), serde_json::from_str).map_err(|error| {
         refuse(&path.with_file_name("tokenizer_config.json"), format!("is not JSON: {error}"))
     })?;
+    if !root.is_object() {
+        return Err(refuse(path, "is not the JSON of a tokenizer: expected an object"));
+    }
     if let Some(kind) = root["model"]["type"].as_str().filter(|&kind| kind != "BPE") {
         return Err(refuse(path, format!("the tokenizer's model is {kind}, supported is BPE")));
     }
