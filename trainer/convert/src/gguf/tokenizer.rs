@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::file::{Frame, Problem};
 use super::value::Value;
+use crate::chat;
+use crate::error::Error;
 use crate::tokenizer::{Converted, GgufTokenizer, from_gguf};
 
 /// What SentencePiece writes for a space: U+2581.
@@ -74,7 +76,33 @@ pub(crate) fn read(
     };
     let Converted { vocab, notes: more } = from_gguf(path, &source, rows)?;
     notes.extend(more);
-    Ok(vocab)
+    with_chat(path, frame, &source, vocab, notes)
+}
+
+/// The vocabulary with the file's chat template, if it has one that can be expressed; a model without is as good for everything else.
+fn with_chat(
+    path: &Path,
+    frame: &Frame<'_>,
+    source: &GgufTokenizer<'_>,
+    vocab: Vocab,
+    notes: &mut Vec<String>,
+) -> Result<Vocab> {
+    let Some(program) = frame.text("tokenizer.chat_template")? else { return Ok(vocab) };
+    let text = |id: Option<u32>| {
+        let text = id.and_then(|id| source.tokens.get(id as usize));
+        text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or("")
+    };
+    match chat::template(path, program, &vocab, (text(source.special.bos), text(source.special.eos))) {
+        Ok((template, more)) => {
+            notes.extend(more);
+            vocab.with_chat(Some(template)).map_err(|e| wrong(e.to_string()))
+        }
+        Err(Error::Unsupported { problem, .. }) => {
+            notes.push(format!("{problem}; the model is imported without it"));
+            Ok(vocab)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn id(frame: &Frame<'_>, role: &str, n_tokens: usize) -> Result<Option<u32>> {

@@ -194,6 +194,34 @@ fn bytes_behind_the_weights_are_noted() {
 }
 
 #[test]
+fn a_chat_template_becomes_pieces_or_a_note() {
+    const CHATML: &str = "{% for m in messages %}{{'<|' + m['role'] + '|>' + m['content'] + '<|end|>'}}{% endfor %}\
+                          {% if add_generation_prompt %}{{'<|assistant|>'}}{% endif %}";
+    let imported = |program: &str| {
+        let mut bytes = valid();
+        let mut entry = (23u64.to_le_bytes()).to_vec();
+        entry.extend(b"tokenizer.chat_template");
+        entry.extend(8u32.to_le_bytes());
+        // As long as the alignment asks for, so that the weights stay where they are: Jinja's comments mean nothing.
+        let padding = 32 - (entry.len() + 8 + program.len() + 4) % 32;
+        let program = format!("{program}{{#{}#}}", " ".repeat(padding));
+        entry.extend((program.len() as u64).to_le_bytes());
+        entry.extend(program.bytes());
+        assert_eq!(entry.len() % 32, 0);
+        bytes.splice(24..24, entry);
+        bytes[16] += 1; // keys
+        let (_, vocab, notes, _) = gguf::read(Path::new("model.gguf"), &bytes).unwrap();
+        (vocab, notes)
+    };
+    let (vocab, _) = imported(CHATML);
+    assert!(vocab.chat().is_some());
+    for broken in ["{% for %}", "{{ messages[0] }}", "{% set x = range(1000000000) | list %}"] {
+        let (vocab, notes) = imported(broken);
+        assert!(vocab == bpe() && notes.len() == 1 && !notes[0].contains('\n'), "{broken}: {notes:?}");
+    }
+}
+
+#[test]
 fn weights_that_are_no_numbers_are_named() {
     let mut bytes = valid();
     let frame = gguf::file::Frame::read(&bytes).unwrap();
