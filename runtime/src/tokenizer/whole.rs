@@ -2,6 +2,7 @@
 
 use super::cache::hash;
 use siskin_format::memory::{self, NoMemory};
+use siskin_format::sort;
 use siskin_format::vocab::{TokenKind, Vocab};
 
 /// The normal tokens of a vocabulary by their bytes. Buckets are sorted, so that no vocabulary makes a look-up slow.
@@ -45,7 +46,7 @@ impl WholeWords {
 
 /// Sorts ids by the bytes of their tokens, and by themselves where these are equal.
 pub(super) fn sort_by_bytes(vocab: &Vocab, ids: &mut [u32]) {
-    ids.sort_unstable_by_key(|&id| (vocab.token(id), id));
+    sort::indices(ids, &|a, b| (vocab.token(a), a) < (vocab.token(b), b));
 }
 
 fn bucket(bytes: &[u8], n_buckets: usize) -> usize {
