@@ -50,5 +50,5 @@ pub(super) fn sort_by_bytes(vocab: &Vocab, ids: &mut [u32]) {
 }
 
 fn bucket(bytes: &[u8], n_buckets: usize) -> usize {
-    (u64::from(hash(bytes)) * n_buckets as u64 >> 32) as usize
+    ((u64::from(hash(bytes)) * n_buckets as u64) >> 32) as usize
 }
