@@ -64,7 +64,7 @@ fn converted_line_endings_are_caught_by_the_magic() {
 #[test]
 fn versions_that_never_were_are_refused() {
     for (major, minor) in
-        [(0u16, 0u16), (0, 1), (1, 3), (1, u16::MAX), (2, 0), (u16::MAX, 0), (u16::MAX, u16::MAX)]
+        [(0u16, 0u16), (0, 1), (1, 4), (1, u16::MAX), (2, 0), (u16::MAX, 0), (u16::MAX, u16::MAX)]
     {
         let file = tiny().put(8, &major.to_le_bytes()).put(10, &minor.to_le_bytes());
         for file in [file.clone(), file.sealed()] {
