@@ -21,6 +21,7 @@ pub mod quant;
 pub mod reader;
 pub mod receipt;
 pub mod schema;
+pub mod sort;
 pub mod tensors;
 mod verify;
 pub mod vocab;

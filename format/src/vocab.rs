@@ -70,6 +70,7 @@ pub use pre_tokenizer::PreTokenizer;
 
 use crate::header::Version;
 use crate::memory;
+use crate::sort;
 use std::sync::Arc;
 
 /// Most tokens that a vocabulary may have.
@@ -474,7 +475,7 @@ impl Tables {
         if n_sorted + 1 == self.ends.len() {
             return Ok(());
         }
-        let order = |ids: &mut [u32]| ids.sort_unstable_by(|&a, &b| key(a as usize).cmp(&key(b as usize)));
+        let order = |ids: &mut [u32]| sort::indices(ids, &|a, b| key(a as usize) < key(b as usize));
         match unique::find_twins(self.ends.len(), hash, |a, b| key(a) == key(b), order)? {
             Some((a, b)) => Err(VocabError::DuplicateToken { first: a as u32, second: b as u32 }),
             None => Ok(()),
@@ -531,7 +532,7 @@ impl Tables {
         }
         let pair = |rank: usize| u64::from(self.merges[rank].left) << 32 | u64::from(self.merges[rank].right);
         let hash = |rank: usize| unique::mix(pair(rank));
-        let order = |ranks: &mut [u32]| ranks.sort_unstable_by_key(|&rank| pair(rank as usize));
+        let order = |ranks: &mut [u32]| sort::indices(ranks, &|a, b| pair(a as usize) < pair(b as usize));
         match unique::find_twins(self.merges.len(), hash, |a, b| pair(a) == pair(b), order)? {
             Some((rank, _)) => {
                 let Merge { left, right, .. } = self.merges[rank];

@@ -2,6 +2,7 @@
 
 use super::cache::hash;
 use siskin_format::memory::{self, NoMemory};
+use siskin_format::sort;
 use siskin_format::vocab::{TokenKind, Vocab};
 
 /// The normal tokens of a vocabulary by their bytes. Buckets are sorted, so that no vocabulary makes a look-up slow.
@@ -45,9 +46,9 @@ impl WholeWords {
 
 /// Sorts ids by the bytes of their tokens, and by themselves where these are equal.
 pub(super) fn sort_by_bytes(vocab: &Vocab, ids: &mut [u32]) {
-    ids.sort_unstable_by_key(|&id| (vocab.token(id), id));
+    sort::indices(ids, &|a, b| (vocab.token(a), a) < (vocab.token(b), b));
 }
 
 fn bucket(bytes: &[u8], n_buckets: usize) -> usize {
-    (u64::from(hash(bytes)) * n_buckets as u64 >> 32) as usize
+    ((u64::from(hash(bytes)) * n_buckets as u64) >> 32) as usize
 }

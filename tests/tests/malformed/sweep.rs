@@ -87,7 +87,7 @@ fn every_header_byte_may_have_any_value() {
             }
         }
         // Harmless are the 8 bytes of the header's and the 8 of the directory's checksum, which mending restores, and
-        // the 8 of the checksum of the tensor data, which only `verify` looks at; and minor versions 1 to 3, of which these files use
+        // the 8 of the checksum of the tensor data, which only `verify` looks at; and minor versions 1, 2 and 3, of which these files use
         // nothing.
         assert_eq!(n_accepted, 3 * 8 * 255 + 3);
     }
