@@ -45,7 +45,11 @@ fn read(path: &Path, rows: usize, special: SpecialIds) -> Result<Converted> {
         let beside = path.with_file_name("tokenizer_config.json");
         let about = beside.is_file().then(|| Source::open(&beside)).transpose()?;
         let config = about.as_ref().map(text).transpose()?;
-        return from_json(path, &JsonTokenizer { tokenizer: tokenizer_text(&source)?, config, special }, rows);
+        return from_json(
+            path,
+            &JsonTokenizer { tokenizer: tokenizer_text(&source)?, config, special },
+            rows,
+        );
     }
     if path.extension().is_some_and(|end| end == "txt") {
         return from_gpt2_merges(path, tokenizer_text(&source)?);

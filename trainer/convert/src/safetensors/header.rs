@@ -227,7 +227,9 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<
             let mut shape = Vec::new();
             while let Some(n) = list.next_element()? {
                 if shape.len() == MAX_RANK {
-                    return Err(de::Error::custom(format_args!("a shape of more than {MAX_RANK} dimensions")));
+                    return Err(de::Error::custom(format_args!(
+                        "a shape of more than {MAX_RANK} dimensions"
+                    )));
                 }
                 shape.push(n);
             }
