@@ -1,11 +1,11 @@
 //! Imported models against what other programs computed with them: logits, the most probable tokens, perplexities.
 //!
 //! ```text
-//! cargo run --release -p siskin-trainer --example golden_logits -- DATA
+//! cargo run --release -p siskin-trainer --example golden_logits -- DATA tests/goldens/recurrent
 //! ```
 //!
-//! DATA holds `models/` and `golden/` as the table below names them (llama2.c's run.c, llama.cpp, transformers and PyTorch made the golden files). Every
-//! model is imported as f32 and run by the runtime. Fails where a logit is off by more than its limit or a most probable token differs.
+//! DATA holds `models/` and `golden/` as the table below names them (llama2.c's run.c, llama.cpp, transformers and PyTorch made the golden files). The second
+//! folder holds the TOML files of the recurrent models. Every model is imported as f32 and run by the runtime. Fails where a logit is off by more than its limit or a most probable token differs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,11 +23,12 @@ const LIMIT: f32 = 2e-4;
 const PERPLEXITY_LIMIT: f64 = 5e-5;
 
 fn main() -> ExitCode {
-    let Some(data) = std::env::args().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: golden_logits DATA");
+    let arguments: Vec<PathBuf> = std::env::args().skip(1).map(PathBuf::from).collect();
+    let [data, descriptions] = &arguments[..] else {
+        eprintln!("usage: golden_logits DATA DESCRIPTIONS");
         return ExitCode::from(2);
     };
-    let mut table = Table { data, failures: 0 };
+    let mut table = Table { data: data.clone(), descriptions: descriptions.clone(), failures: 0 };
     table.gguf();
     table.hugging_face();
     table.llama2c();
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 
 struct Table {
     data: PathBuf,
+    descriptions: PathBuf,
     failures: u32,
 }
 
@@ -172,7 +174,7 @@ impl Table {
                 let id = line["id"].as_str().expect("an id");
                 let logits = floats(&self.golden(&format!("{folder}/{id}.logprobs.f32")));
                 let bytes = if line["ids"].is_null() { &line["bytes"] } else { &line["ids"] };
-                let outcome = self.open(&format!("{folder}/{name}.safetensors")).and_then(|m| {
+                let outcome = self.open_recurrent(folder, name).and_then(|m| {
                     let mut fed = ids(bytes);
                     if line["ids"].is_null() {
                         let text: Vec<u8> = fed.iter().map(|&b| b as u8).collect();
@@ -185,10 +187,30 @@ impl Table {
         }
     }
 
+    /// A recurrent checkpoint, with its description beside a copy of it.
+    fn open_recurrent(&self, folder: &str, name: &str) -> Result<Measured> {
+        let place = std::env::temp_dir().join(format!("golden-{}", std::process::id()));
+        let copy = |from: &Path, ending: &str| {
+            let to = place.join(name).with_extension(ending);
+            std::fs::copy(from, &to).map_err(siskin_trainer::Error::io("copy", from)).map(|_| to)
+        };
+        std::fs::create_dir_all(&place).map_err(siskin_trainer::Error::io("make", &place))?;
+        let model =
+            copy(&self.data.join("models").join(folder).join(format!("{name}.safetensors")), "safetensors")?;
+        copy(&self.descriptions.join(format!("{name}.toml")), "toml")?;
+        let found = self.open_path(&model);
+        let _ = std::fs::remove_dir_all(&place);
+        found
+    }
+
     /// The model as f32 in the runtime.
     fn open(&self, path: &str) -> Result<Measured> {
+        self.open_path(&self.data.join("models").join(path))
+    }
+
+    fn open_path(&self, path: &Path) -> Result<Measured> {
         let options = siskin_convert::Options { placeholder_vocab: true, ..Default::default() };
-        let mut import = siskin_convert::open(&self.data.join("models").join(path), &options)?;
+        let mut import = siskin_convert::open(path, &options)?;
         let target = std::env::temp_dir().join(format!("golden-{}.siskin", std::process::id()));
         let receipt = Receipt::default();
         let model = Model { config: &import.config, vocab: &import.vocab, receipt: &receipt };

@@ -10,6 +10,7 @@ use siskin_format::{DType, ModelConfig, TensorSpec, Vocab, schema};
 
 use crate::data::Tokens;
 use crate::error::{Error, Result};
+use crate::round::{self, Model, Rounding};
 use crate::tokenizer::Marks;
 use crate::verify::Measured;
 
@@ -98,8 +99,33 @@ impl<'a> Trained<'a> {
         Ok(Exported { bytes, held_out: receipt.held_out })
     }
 
+    /// As [`Trained::export`], with weights rounded by a text or with different types for different matrices.
+    ///
+    /// # Errors
+    /// As [`Trained::export`].
+    pub fn export_rounded(
+        &self,
+        path: &Path,
+        rounding: &Rounding,
+        receipt: &Receipt,
+        held_out: (&str, &Tokens),
+    ) -> Result<Exported> {
+        let (name, tokens) = held_out;
+        let (ids, weights) = (read(&tokens.first(MAX_MEASURED))?, self.weights());
+        let model = Model { config: self.config, vocab: self.vocab, receipt };
+        let found = round::write(
+            path,
+            model,
+            &mut |spec| Ok(weights(spec)),
+            rounding,
+            Some((name, &ids)),
+            &mut |_, _, _| {},
+        )?;
+        Ok(Exported { bytes: found.bytes, held_out: found.held_out })
+    }
+
     /// Gives the weights of any tensor.
-    pub fn weights(&self) -> impl FnMut(&TensorSpec) -> Result<Vec<f32>> + use<'a> {
+    pub fn weights(&self) -> impl Fn(&TensorSpec) -> Vec<f32> + use<'a> {
         let (weights, mut at) = (self.weights, 0);
         let places: HashMap<String, usize> = schema(self.config)
             .into_iter()
@@ -110,7 +136,7 @@ impl<'a> Trained<'a> {
             .collect();
         move |spec| {
             let end = places[&spec.name];
-            Ok(weights[end - spec.len()..end].to_vec())
+            weights[end - spec.len()..end].to_vec()
         }
     }
 

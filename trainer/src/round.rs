@@ -326,7 +326,8 @@ mod tests {
         let store: ParamStore<f32> = filled(&config, 3).cast();
         let vocab = placeholder(config.vocab_size).unwrap();
         let trained = Trained { config: &config, vocab: &vocab, weights: &store.values };
-        let (mut weights, receipt) = (trained.weights(), Receipt::default());
+        let (of, receipt) = (trained.weights(), Receipt::default());
+        let mut weights = |spec: &TensorSpec| Ok(of(spec));
         let model = Model { config: &config, vocab: &vocab, receipt: &receipt };
         let found = write(&path, model, &mut weights, rounding, text, &mut |_, _, _| {}).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");

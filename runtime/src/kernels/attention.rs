@@ -10,7 +10,7 @@
 //! 4 for values, and a cache that is moved by a multiple of 16 gives the same bits.
 
 use super::norm::{at, put};
-use super::simd::{LANES, Simd};
+use super::simd::{LANES, Simd, Tile};
 use super::softmax::{WIDE, exp_minus_max, load_wide};
 use super::strip::Strip;
 use super::tile::{Cell, Fetch, float_tile};
@@ -139,7 +139,7 @@ fn make_scores<S: Simd, C: Cell>(
         widen(s, pair, wide);
         let zero = [s.splat(0.0); 2];
         let mut i = 0;
-        while i + 4 <= queries {
+        while fours::<S>() && i + 4 <= queries {
             let tile = [query(i), query(i + 1), query(i + 2), query(i + 3)];
             for j in 0..4 {
                 let sums = every_fourth(s, wide, tile, j, [zero; 4]);
@@ -158,6 +158,12 @@ fn make_scores<S: Simd, C: Cell>(
             put(s, s.mul(b, factor), scores, first + LANES);
         }
     }
+}
+
+/// Whether four queries share each load; never changes a bit, but takes code.
+#[inline(always)]
+fn fours<S: Simd>() -> bool {
+    !matches!(S::TILE, Tile::Small)
 }
 
 /// `(a0 + a1) + (a2 + a3)`.
@@ -251,7 +257,7 @@ fn weigh_values<S: Simd, C: Cell>(
         // not take part.
         let common = |i: usize| {
             let group = i / 4 * 4;
-            let (start, end) = match group + 4 <= queries {
+            let (start, end) = match fours::<S>() && group + 4 <= queries {
                 true => (here(group + 3).start, here(group).end / 4 * 4),
                 false => (0, 0),
             };
@@ -259,7 +265,7 @@ fn weigh_values<S: Simd, C: Cell>(
         };
         // Only where windows begin is there something before.
         for part in usize::from(sees(queries - 1).start == 0)..2 {
-            for i in (0..if part == 1 { queries / 4 * 4 } else { 0 }).step_by(4) {
+            for i in (0..if fours::<S>() && part == 1 { queries / 4 * 4 } else { 0 }).step_by(4) {
                 let common = common(i);
                 let e = |i: usize| &scores[i * stride + first..][common.clone()];
                 let tile = [e(i), e(i + 1), e(i + 2), e(i + 3)];

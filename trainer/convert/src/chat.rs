@@ -38,6 +38,35 @@ pub fn template(
     Ok((chat, notes))
 }
 
+/// A vocabulary with what a source says of conversations, if that can be expressed; a model without is as good for everything else, so
+/// that a note says what is missing. `texts` are those of bos and eos.
+///
+/// # Errors
+/// Pieces that a vocabulary cannot hold.
+pub(crate) fn with_template(
+    path: &Path,
+    jinja: &str,
+    vocab: Vocab,
+    texts: (&str, &str),
+    notes: &mut Vec<String>,
+) -> Result<Vocab> {
+    match template(path, jinja, &vocab, texts) {
+        Ok((found, more)) => {
+            notes.extend(more);
+            let problem = |e: siskin_format::VocabError| Error::Tokenizer {
+                path: path.to_path_buf(),
+                problem: e.to_string(),
+            };
+            vocab.with_chat(Some(found)).map_err(problem)
+        }
+        Err(Error::Unsupported { problem, .. }) => {
+            notes.push(format!("{problem}; the model is imported without it"));
+            Ok(vocab)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// A template and what it may ask for.
 struct Renderer<'a> {
     environment: Environment<'a>,

@@ -3,9 +3,10 @@
 use siskin_format::vocab::{MAX_TOKENS, SpecialIds, TokenKind, Vocab, VocabKind, VocabParts};
 use std::path::Path;
 
+use crate::chat;
 use crate::error::{Error, Result};
 use crate::open::Options;
-use crate::source::{Source, shown_error, text, tokenizer_text};
+use crate::source::{Source, json, shown_error, text, tokenizer_text};
 use crate::tokenizer::{Converted, JsonTokenizer, from_gpt2_merges, from_json, from_llama2c};
 
 /// The vocabulary of a model whose embedding has `rows` rows: from the file that the options name, else from `beside`. `special` are the ids of
@@ -45,16 +46,33 @@ fn read(path: &Path, rows: usize, special: SpecialIds) -> Result<Converted> {
         let beside = path.with_file_name("tokenizer_config.json");
         let about = beside.is_file().then(|| Source::open(&beside)).transpose()?;
         let config = about.as_ref().map(text).transpose()?;
-        return from_json(
-            path,
-            &JsonTokenizer { tokenizer: tokenizer_text(&source)?, config, special },
-            rows,
-        );
+        let json = JsonTokenizer { tokenizer: tokenizer_text(&source)?, config, special };
+        let Converted { vocab, mut notes } = from_json(path, &json, rows)?;
+        let vocab = with_chat(path, about.as_ref(), vocab, &mut notes)?;
+        return Ok(Converted { vocab, notes });
     }
     if path.extension().is_some_and(|end| end == "txt") {
         return from_gpt2_merges(path, tokenizer_text(&source)?);
     }
     from_llama2c(path, source.bytes(), rows)
+}
+
+/// The vocabulary with the chat template of `chat_template.jinja` or `tokenizer_config.json` beside the tokenizer, if there is one.
+fn with_chat(path: &Path, about: Option<&Source>, vocab: Vocab, notes: &mut Vec<String>) -> Result<Vocab> {
+    let about: serde_json::Value = about.map_or(Ok(serde_json::Value::Null), json)?;
+    let beside = path.with_file_name("chat_template.jinja");
+    let file = beside.is_file().then(|| Source::open(&beside)).transpose()?;
+    let program = match &file {
+        Some(source) => Some(text(source)?),
+        None => about["chat_template"].as_str(),
+    };
+    let Some(program) = program else { return Ok(vocab) };
+    let token = |id: Option<u32>| id.and_then(|id| vocab.token(id)).and_then(|t| std::str::from_utf8(t).ok());
+    let said = |key: &str| about[key].as_str().or_else(|| about[key]["content"].as_str());
+    let special = vocab.special();
+    let bos = said("bos_token").or(token(special.bos)).unwrap_or("").to_string();
+    let eos = said("eos_token").or(token(special.eos)).unwrap_or("").to_string();
+    chat::with_template(path, program, vocab, (&bos, &eos), notes)
 }
 
 /// A vocabulary of tokens without text, if the options allow it.

@@ -7,7 +7,6 @@ use std::path::Path;
 use super::file::{Frame, Problem};
 use super::value::Value;
 use crate::chat;
-use crate::error::Error;
 use crate::tokenizer::{Converted, GgufTokenizer, from_gguf};
 
 /// What SentencePiece writes for a space: U+2581.
@@ -92,17 +91,8 @@ fn with_chat(
         let text = id.and_then(|id| source.tokens.get(id as usize));
         text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or("")
     };
-    match chat::template(path, program, &vocab, (text(source.special.bos), text(source.special.eos))) {
-        Ok((template, more)) => {
-            notes.extend(more);
-            vocab.with_chat(Some(template)).map_err(|e| wrong(e.to_string()))
-        }
-        Err(Error::Unsupported { problem, .. }) => {
-            notes.push(format!("{problem}; the model is imported without it"));
-            Ok(vocab)
-        }
-        Err(error) => Err(error.into()),
-    }
+    let texts = (text(source.special.bos), text(source.special.eos));
+    Ok(chat::with_template(path, program, vocab, texts, notes)?)
 }
 
 fn id(frame: &Frame<'_>, role: &str, n_tokens: usize) -> Result<Option<u32>> {

@@ -100,7 +100,7 @@ pub struct ImportArgs {
 /// How weights are stored.
 #[derive(Args)]
 pub struct RoundingArgs {
-    /// Weights of the file (import: q8; export: the run's own, which is q8 if it was not told)
+    /// Weights of the file (default: q8; of a run, its own)
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
     pub dtype: Option<String>,
     /// Round weights so that a model which reads this text changes least (q8 and q4)
@@ -232,14 +232,18 @@ pub struct SampleArgs {
 /// `export`.
 #[derive(Args)]
 pub struct ExportArgs {
-    /// Run folder
+    /// Run folder, or a .siskin file to write in another form
+    #[arg(value_name = "RUN|MODEL.siskin")]
     pub run: PathBuf,
-    /// The file to write
-    #[arg(short, long, value_name = "MODEL.siskin")]
+    /// The file to write; for --format safetensors a folder
+    #[arg(short, long, value_name = "PATH")]
     pub output: PathBuf,
-    /// Weights of the file (default: the run's own, which is q8 if it was not told)
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(DTYPES))]
-    pub dtype: Option<String>,
+    /// What is written: a .siskin file, one for llama.cpp and its kin (gguf), or a folder for transformers or PyTorch (safetensors, in f32)
+    #[arg(long, default_value = "siskin", value_parser = ["siskin", "gguf", "safetensors"])]
+    pub format: String,
+    /// How weights are stored.
+    #[command(flatten)]
+    pub rounding: RoundingArgs,
     /// Cores to use
     #[arg(long)]
     pub threads: Option<usize>,

@@ -1,29 +1,121 @@
 //! `export` and `init`: files from a run's checkpoint, and files of untrained models.
 
 use siskin_format::receipt::{Origin, Receipt, Training};
-use siskin_format::{DType, Vocab};
+use siskin_format::{DType, File, ModelConfig, OpenOptions, TensorSpec, Vocab};
 use siskin_trainer::checkpoint::Checkpoint;
 use siskin_trainer::export::{MAX_MEASURED, Trained};
 use siskin_trainer::params::ParamStore;
 use siskin_trainer::progress::thousands;
 use siskin_trainer::report::outcome::Outcome;
+use siskin_trainer::round::{self, Model};
 use siskin_trainer::settings::model::{is_seq2seq, model_config};
 use siskin_trainer::settings::presets::{TextFacts, fill};
 use siskin_trainer::settings::read_toml;
 use siskin_trainer::train::run::{Meta, exported_weights, texts_of, trainer_config, vocab_of};
-use siskin_trainer::{Result, tokenizer};
+use siskin_trainer::{Error, Result, tokenizer};
 
 use crate::args::{ExportArgs, InitArgs};
+use crate::steps::Steps;
 
 pub fn export(args: ExportArgs) -> Result<()> {
+    if args.run.is_file() { export_file(&args) } else { export_run(args) }
+}
+
+/// What a model's tensors hold, for a writer of another form.
+struct Known<F>(F);
+
+impl<F: FnMut(&TensorSpec) -> Vec<f32>> siskin_convert::Weights for Known<F> {
+    fn read(&mut self, spec: &TensorSpec) -> siskin_convert::Result<Vec<f32>> {
+        Ok((self.0)(spec))
+    }
+}
+
+/// Another form of a `.siskin` file, from the weights that it holds.
+fn export_file(args: &ExportArgs) -> Result<()> {
+    let file = File::open(&args.run, &OpenOptions { verify_weights: true, ..Default::default() })?;
+    let (config, vocab) = (file.config().clone(), file.vocab().clone());
+    let held = file.tensors().iter().find(|info| !info.is_vector).map_or(DType::Q8, |info| info.dtype);
+    let weights = |spec: &TensorSpec| file.tensor(&spec.name).map(|view| view.to_f32()).unwrap_or_default();
+    if args.format != "siskin" {
+        return convert(args, &config, &vocab, weights, held);
+    }
+    let rounding = args.rounding.rounding(&vocab, args.threads, held)?;
+    let receipt = Receipt { held_out: None, golden: Vec::new(), ..file.receipt().clone() };
+    let model = Model { config: &config, vocab: &vocab, receipt: &receipt };
+    let mut steps = Steps::new();
+    let written = round::write(
+        &args.output,
+        model,
+        &mut |spec| Ok(weights(spec)),
+        &rounding,
+        None,
+        &mut |what, at, of| {
+            steps.at(what, at, of);
+        },
+    )?;
+    steps.finish();
+    println!(
+        "exported {}: {}, {} bytes",
+        args.output.display(),
+        rounding.dtype,
+        thousands(written.bytes as f64)
+    );
+    crate::import::say(&written, rounding.dtype);
+    eprintln!("next: siskin verify {}", args.output.display());
+    Ok(())
+}
+
+/// A model for other programs.
+fn convert(
+    args: &ExportArgs,
+    config: &ModelConfig,
+    vocab: &Vocab,
+    weights: impl FnMut(&TensorSpec) -> Vec<f32>,
+    dtype: DType,
+) -> Result<()> {
+    let refused = |key, flag: &str| Error::Setting {
+        key,
+        problem: format!("is for .siskin files; leave --{flag} out with --format {}", args.format),
+    };
+    if args.rounding.calibrate.is_some() {
+        return Err(refused("calibrate", "calibrate"));
+    }
+    if args.rounding.bits_per_weight.is_some() {
+        return Err(refused("bits-per-weight", "bits-per-weight"));
+    }
+    let said = args.rounding.dtype.as_deref().and_then(DType::from_name);
+    let (output, mut weights) = (args.output.display(), Known(weights));
+    if args.format == "gguf" {
+        let dtype = said.unwrap_or(dtype);
+        siskin_convert::gguf::write(&args.output, config, vocab, &mut weights, dtype)?;
+        println!("exported {output}: GGUF, {dtype}");
+        eprintln!("next: llama-cli -m {output}");
+        return Ok(());
+    }
+    if let Some(dtype) = said.filter(|dtype| *dtype != DType::F32) {
+        let problem = format!("{dtype} is not what safetensors are written in; leave --dtype out");
+        return Err(Error::Setting { key: "dtype", problem });
+    }
+    siskin_convert::safetensors::write(&args.output, config, vocab, &mut weights)?;
+    println!("exported {output}: safetensors, f32");
+    eprintln!("next: siskin-train import {output} -o again.siskin --verify");
+    Ok(())
+}
+
+fn export_run(args: ExportArgs) -> Result<()> {
     let checkpoint = Checkpoint::load_latest(&args.run)?.checkpoint;
     let meta: Meta = checkpoint.meta()?;
     let vocab = vocab_of(&checkpoint)?;
     let config = trainer_config(&meta.settings, vocab.len())?;
     let weights = exported_weights(&meta, &config.model, &checkpoint)?;
     let trained = Trained { config: &config.model, vocab: &vocab, weights: &weights };
-    let said = args.dtype.as_deref().or(meta.settings.dtype.as_deref());
-    let dtype = said.and_then(DType::from_name).unwrap_or(DType::Q8);
+    let own = meta.settings.dtype.as_deref().and_then(DType::from_name).unwrap_or(DType::Q8);
+    if args.format != "siskin" {
+        return convert(&args, &config.model, &vocab, trained.weights(), own);
+    }
+    let threads = args.threads.unwrap_or(config.threads);
+    let rounding = args.rounding.rounding(&vocab, Some(threads), own)?;
+    let dtype = rounding.dtype;
     let texts = texts_of(&meta, true)?;
     let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
     let receipt = Receipt {
@@ -41,9 +133,12 @@ pub fn export(args: ExportArgs) -> Result<()> {
         }),
         ..Receipt::default()
     };
-    let threads = args.threads.unwrap_or(config.threads);
     let val = texts.held_out(&vocab, MAX_MEASURED)?;
-    let exported = trained.export(&args.output, dtype, receipt, ("validation part", &val), threads)?;
+    let held_out = ("validation part", &val);
+    let exported = match args.rounding.calibrate.is_some() || args.rounding.bits_per_weight.is_some() {
+        true => trained.export_rounded(&args.output, &rounding, &receipt, held_out)?,
+        false => trained.export(&args.output, dtype, receipt, held_out, threads)?,
+    };
     let file = args.output.display();
     crate::train::tell(&args.run, &Outcome::exported(&args.output, dtype, &exported));
     println!("exported {file}: {dtype}, {} bytes", thousands(exported.bytes as f64));

@@ -22,7 +22,7 @@ pub fn import(args: ImportArgs) -> Result<()> {
     for note in &import.notes {
         eprintln!("note: {note}");
     }
-    let rounding = args.rounding.rounding(&import.vocab, args.threads)?;
+    let rounding = args.rounding.rounding(&import.vocab, args.threads, DType::Q8)?;
     let text = measured(args.text.as_deref(), &import.vocab)?;
     let receipt = Receipt {
         producer: Some(format!("siskin-train {}", env!("CARGO_PKG_VERSION"))),
@@ -124,9 +124,9 @@ fn verify(path: &Path, weights: &mut round::Weights<'_>) -> Result<()> {
 }
 
 impl RoundingArgs {
-    /// What the flags say, with the text to calibrate by tokenized.
-    pub fn rounding(&self, vocab: &Vocab, threads: Option<usize>) -> Result<Rounding> {
-        let dtype = self.dtype.as_deref().and_then(DType::from_name).unwrap_or(DType::Q8);
+    /// What the flags say, or of the dtype the default, with the text to calibrate by tokenized.
+    pub fn rounding(&self, vocab: &Vocab, threads: Option<usize>, default: DType) -> Result<Rounding> {
+        let dtype = self.dtype.as_deref().and_then(DType::from_name).unwrap_or(default);
         let most = self.calibration_tokens.unwrap_or(1 << 14);
         let calibration = self.calibrate.as_deref().map(|path| read_tokens(path, vocab, most)).transpose()?;
         if calibration.is_some() && !matches!(dtype, DType::Q8 | DType::Q4) {
