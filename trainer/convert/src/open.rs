@@ -30,7 +30,10 @@ pub fn open(path: &Path, options: &Options) -> Result<Import> {
     if pickle::begins(bytes) {
         Err(Error::Pickle { path: path.to_path_buf() })
     } else if bytes.starts_with(&gguf::MAGIC) {
-        gguf::open(source)
+        match &options.tokenizer {
+            Some(_) => Err(source.tokenizer("a GGUF file carries its own tokenizer; leave --tokenizer out")),
+            None => gguf::open(source),
+        }
     } else if safetensors::begins(bytes) {
         open_safetensors(source, options)
     } else if llama2c::begins(bytes) {
