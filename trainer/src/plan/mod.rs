@@ -154,7 +154,9 @@ impl Plan {
             }
         }
         let least = candidates.iter().map(|c| c.loss.mean).fold(f64::INFINITY, f64::min);
-        let chosen = candidates.iter().position(|c| c.loss.mean <= least * (1.0 + AS_GOOD));
+        // Losses of nothing are all as good.
+        let bound = (least * (1.0 + AS_GOOD)).max(NOTHING);
+        let chosen = candidates.iter().position(|c| c.loss.mean <= bound);
         Ok(chosen.map(|chosen| Plan { candidates, chosen, difficulty: difficulty.by_context, noise, kept }))
     }
 
