@@ -81,7 +81,7 @@ fn llama2c_files_give_the_logits_of_the_model_they_were_made_of() {
     let logits = model.logits(&[], &expected.0).unwrap();
     let miss = logits.iter().zip(&expected.1).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
     let energy = expected.1.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
-    assert!(miss > 0.0 && miss < 1e-3 * energy, "{miss} of {energy}");
+    assert!(miss > 0.0 && miss < 3e-3 * energy, "{miss} of {energy}");
 }
 
 /// 8 bits move logits by little, and not at all what is most probable where it is clearly so.

@@ -57,16 +57,14 @@ def hugging_face():
         model = t.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
         random(model)
         folder = HERE / "hf" / name
-        if name == "qwen3":  # in bf16 and in shards; computed in f32
-            model = model.bfloat16()
-            model.save_pretrained(folder, max_shard_size="4KB")
-            model = model.float()
+        if name == "qwen3":  # in bf16 and in shards
+            model.bfloat16().save_pretrained(folder, max_shard_size="4KB")
         elif name == "mistral":
-            model = model.half()
-            model.save_pretrained(folder)
-            model = model.float()
+            model.half().save_pretrained(folder)
         else:
             model.save_pretrained(folder)
+        # Computed in f32 from what was saved: .float() of the model in memory would keep its RoPE frequencies rounded.
+        model = t.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
         ids = torch.randint(0, 40, (24,))
         with torch.no_grad():
             golden(folder, "", ids.tolist(), model(ids[None]).logits[0])
