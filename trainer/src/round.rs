@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use siskin_format::quant::{PackedMatrix, QuantError, unpack};
@@ -14,7 +15,7 @@ use siskin_format::writer::{Contents, Draft};
 use siskin_format::{DType, ModelConfig, TensorSpec, Vocab, schema};
 
 use crate::calibrate::bits::{Price, choose};
-use crate::calibrate::{Hessian, Statistics, feedback, readings};
+use crate::calibrate::{Inputs, Statistics, feedback, readings};
 use crate::error::{Error, Result};
 use crate::export::golden_prompts;
 use crate::verify::Measured;
@@ -156,7 +157,7 @@ impl<'a> Readings<'a> {
         }
     }
 
-    fn of(&mut self, name: &str) -> Result<Option<Hessian>> {
+    fn of(&mut self, name: &str) -> Result<Option<Arc<Inputs>>> {
         while !self.now.0.iter().any(|n| n == name) {
             let Some(set) = self.sets.next() else { return Ok(None) };
             let wanted = set.clone();
@@ -191,11 +192,11 @@ fn choose_dtypes(
             continue;
         }
         let w = weights(spec)?;
-        let hessian = readings.as_mut().map(|r| r.of(&spec.name)).transpose()?.flatten();
-        let packed = rounded(DType::Q4, &w, spec, hessian.as_ref())?;
+        let inputs = readings.as_mut().map(|r| r.of(&spec.name)).transpose()?.flatten();
+        let packed = rounded(DType::Q4, &w, spec, inputs.as_deref())?;
         let q = unpack(packed.layout(), packed.bytes());
-        let energy = |x: &[f32]| match &hessian {
-            Some(hessian) => hessian.error(x),
+        let energy = |x: &[f32]| match &inputs {
+            Some(inputs) => inputs.hessian().error(x),
             None => x.iter().map(|&x| f64::from(x) * f64::from(x)).sum(),
         };
         let loss = match &trial {
@@ -241,9 +242,9 @@ impl<'a> Trial<'a> {
 }
 
 /// A matrix in panels, with feedback where it is known what it multiplies.
-fn rounded(dtype: DType, w: &[f32], spec: &TensorSpec, hessian: Option<&Hessian>) -> Result<PackedMatrix> {
-    match hessian {
-        Some(hessian) => feedback::quantize(dtype, w, (spec.rows, spec.cols), hessian)
+fn rounded(dtype: DType, w: &[f32], spec: &TensorSpec, inputs: Option<&Inputs>) -> Result<PackedMatrix> {
+    match inputs {
+        Some(inputs) => feedback::quantize(dtype, w, (spec.rows, spec.cols), inputs)
             .map_err(|error| cannot_hold(spec, error)),
         None => pack_on_all(dtype, w, spec),
     }
@@ -277,9 +278,9 @@ fn draft(
                     continue;
                 }
                 let quantized = matches!(dtype, DType::Q8 | DType::Q4);
-                let hessian =
+                let inputs =
                     readings.as_mut().filter(|_| quantized).map(|r| r.of(&spec.name)).transpose()?.flatten();
-                writer.put_packed(&spec.name, &rounded(dtype, &w, spec, hessian.as_ref())?)?;
+                writer.put_packed(&spec.name, &rounded(dtype, &w, spec, inputs.as_deref())?)?;
             }
             Ok(())
         },
@@ -315,8 +316,8 @@ fn pack_on_all(dtype: DType, weights: &[f32], spec: &TensorSpec) -> Result<Packe
     Ok(packed)
 }
 
-/// Compares every tensor of the file at `path` with the weights: the largest difference of each storage type, in steps of the type
-/// for q8 and q4 (half a step is what rounding alone costs), in shares of the weight for f16.
+/// Compares every tensor of the file at `path` with the weights: for each storage type the largest difference, as a share of the largest weight
+/// of its tensor.
 ///
 /// # Errors
 /// A file that cannot be read, or weights that cannot.

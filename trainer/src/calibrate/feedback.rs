@@ -3,7 +3,7 @@
 //! Columns are rounded one by one. With U of [`Factor`], what column j lost in a row, `e = (w_j - q_j) / U_jj`, moves the columns that
 //! follow by `w_k -= e U_jk`: the step that, to second order, keeps the row's answers where they were. Two ways are tried for every matrix,
 //! and the one whose answers are nearer is taken: the file's order, in which each group's scale fits the weights as they are when the
-//! group comes; and largest inputs first, with scales of the weights as they were. Of two small Llamas each way was the better one for one.
+//! group comes; and largest inputs first, with scales of the weights as they were. Either may be the better one.
 
 use half::f16;
 use rayon::prelude::*;
@@ -11,42 +11,35 @@ use siskin_format::DType;
 use siskin_format::panel::GROUP;
 use siskin_format::quant::{Codes, PackedMatrix, QuantError, best_scale, unpack};
 
+use super::Inputs;
 use super::hessian::{Factor, Hessian};
 
 /// Rows that share each reading of the factor.
 const ROWS: usize = 8;
 
-/// `weights` `[rows, cols]` as a q8 or q4 matrix whose answers to the inputs of `hessian` come near those of the weights.
+/// `weights` `[rows, cols]` as a q8 or q4 matrix whose answers to the inputs come near those of the weights.
 ///
 /// # Errors
 /// A weight that is not finite or that the dtype cannot hold, or a size that does not fit into memory.
 ///
 /// # Panics
-/// For another dtype, or a Hessian of another width.
+/// For another dtype, or inputs of another width.
 pub fn quantize(
     dtype: DType,
     weights: &[f32],
     (rows, cols): (usize, usize),
-    hessian: &Hessian,
+    inputs: &Inputs,
 ) -> Result<PackedMatrix, QuantError> {
-    assert_eq!((weights.len(), hessian.cols()), (rows * cols, cols), "a Hessian of the matrix's width");
+    let hessian = inputs.hessian();
+    assert_eq!((weights.len(), hessian.cols()), (rows * cols, cols), "inputs of the matrix's width");
     let at = |flat: usize| (flat / cols, flat % cols, weights[flat]);
     if let Some(flat) = weights.iter().position(|w| !w.is_finite()) {
         let (row, col, value) = at(flat);
         return Err(QuantError::NotFinite { row, col, value });
     }
-    let by_importance = hessian.order();
-    let in_order: Vec<usize> = (0..cols).collect();
     let mut best: Option<(f64, PackedMatrix)> = None;
-    for (order, scales_first) in [(in_order, false), (by_importance, true)] {
-        let way = Way {
-            dtype,
-            factor: hessian.factor(&order),
-            importance: hessian.importance(),
-            order,
-            scales_first,
-        };
-        let codes = way.round(weights).map_err(|flat| {
+    for way in inputs.ways() {
+        let codes = way.round(dtype, weights).map_err(|flat| {
             let (row, col, value) = at(flat);
             QuantError::OutOfRange { row, col, value, dtype }
         })?;
@@ -62,8 +55,8 @@ pub fn quantize(
 }
 
 /// A way through the columns of a matrix.
-struct Way {
-    dtype: DType,
+#[derive(Debug)]
+pub(super) struct Way {
     order: Vec<usize>,
     factor: Option<Factor>, // of this order
     importance: Vec<f32>,
@@ -72,21 +65,38 @@ struct Way {
 }
 
 impl Way {
+    /// The file's order, and that of the importance.
+    pub(super) fn both(hessian: &Hessian) -> [Way; 2] {
+        let way = |order: Vec<usize>, scales_first| Way {
+            factor: hessian.factor(&order),
+            importance: hessian.importance(),
+            order,
+            scales_first,
+        };
+        [way((0..hessian.cols()).collect(), false), way(hessian.order(), true)]
+    }
+
     /// Scales and codes of all rows, or the index of a weight that the dtype cannot hold.
-    fn round(&self, weights: &[f32]) -> Result<Codes, usize> {
+    fn round(&self, dtype: DType, weights: &[f32]) -> Result<Codes, usize> {
         let cols = self.order.len();
         let (rows, groups) = (weights.len() / cols, cols.div_ceil(GROUP));
         let mut codes = Codes { scales: vec![f16::ZERO; rows * groups], codes: vec![0; rows * cols] };
         let parts = codes.scales.par_chunks_mut(ROWS * groups).zip(codes.codes.par_chunks_mut(ROWS * cols));
         let too_large =
             parts.zip(weights.par_chunks(ROWS * cols)).enumerate().find_map_any(|(part, ((s, c), w))| {
-                self.round_rows(w, s, c).err().map(|flat| part * ROWS * cols + flat)
+                self.round_rows(dtype, w, s, c).err().map(|flat| part * ROWS * cols + flat)
             });
         too_large.map_or(Ok(codes), Err)
     }
 
     /// Rounds some rows, or gives the index of the first weight of a group that the dtype cannot hold.
-    fn round_rows(&self, weights: &[f32], scales: &mut [f16], codes: &mut [i8]) -> Result<(), usize> {
+    fn round_rows(
+        &self,
+        dtype: DType,
+        weights: &[f32],
+        scales: &mut [f16],
+        codes: &mut [i8],
+    ) -> Result<(), usize> {
         let cols = self.order.len();
         let groups = cols.div_ceil(GROUP);
         // Columns in their order, so that those that follow lie side by side.
@@ -94,17 +104,17 @@ impl Way {
             weights.chunks_exact(cols).flat_map(|w| self.order.iter().map(|&j| w[j])).collect();
         if self.scales_first {
             for group in 0..groups {
-                self.choose_scales(weights, group, scales)?;
+                self.choose_scales(dtype, weights, group, scales)?;
             }
         }
         for (i, &j) in self.order.iter().enumerate() {
             if !self.scales_first && i % GROUP == 0 {
-                self.choose_scales(&w, i / GROUP, scales)?;
+                self.choose_scales(dtype, &w, i / GROUP, scales)?;
             }
             let upper = self.factor.as_ref().map(|factor| factor.row(i));
             for (row, w) in w.chunks_exact_mut(cols).enumerate() {
                 let scale = scales[row * groups + j / GROUP];
-                let code = Codes::nearest(self.dtype, w[i], scale);
+                let code = Codes::nearest(dtype, w[i], scale);
                 codes[row * cols + j] = code;
                 if let Some(upper) = upper {
                     let lost = (w[i] - scale.to_f32() * f32::from(code)) / upper[0];
@@ -116,13 +126,19 @@ impl Way {
     }
 
     /// The scales of one group of columns, from the weights of some rows.
-    fn choose_scales(&self, weights: &[f32], group: usize, scales: &mut [f16]) -> Result<(), usize> {
+    fn choose_scales(
+        &self,
+        dtype: DType,
+        weights: &[f32],
+        group: usize,
+        scales: &mut [f16],
+    ) -> Result<(), usize> {
         let cols = self.order.len();
         let (groups, columns) = (cols.div_ceil(GROUP), group * GROUP..(group * GROUP + GROUP).min(cols));
         for (row, w) in weights.chunks_exact(cols).enumerate() {
             let importance = &self.importance[columns.clone()];
             scales[row * groups + group] =
-                best_scale(self.dtype, &w[columns.clone()], importance).ok_or(row * cols + columns.start)?;
+                best_scale(dtype, &w[columns.clone()], importance).ok_or(row * cols + columns.start)?;
         }
         Ok(())
     }
@@ -134,7 +150,7 @@ mod tests {
     use siskin_format::quant::pack;
 
     /// Inputs whose channels go together, as those of a network do.
-    fn inputs(rows: usize, cols: usize) -> Vec<f32> {
+    fn samples(rows: usize, cols: usize) -> Vec<f32> {
         let wave = |r: usize, c: usize, k: usize| {
             ((r * (k + 3)) as f32 * 0.7 + (c * (2 * k + 1)) as f32 * 0.31).sin()
         };
@@ -155,14 +171,15 @@ mod tests {
     fn answers_are_nearer_than_with_plain_rounding() {
         let (rows, cols) = (19, 70);
         let (w, mut hessian) = (weights(rows * cols), Hessian::new(cols));
-        hessian.add(&inputs(200, cols), 200);
+        hessian.add(&samples(200, cols), 200);
+        let inputs = Inputs::new(hessian.clone());
         for dtype in [DType::Q4, DType::Q8] {
             let error = |packed: &PackedMatrix| {
                 let q = unpack(packed.layout(), packed.bytes());
                 hessian.error(&w.iter().zip(&q).map(|(w, q)| w - q).collect::<Vec<f32>>())
             };
             let plain = error(&pack(dtype, &w, rows, cols).unwrap());
-            let fed_back = error(&quantize(dtype, &w, (rows, cols), &hessian).unwrap());
+            let fed_back = error(&quantize(dtype, &w, (rows, cols), &inputs).unwrap());
             assert!(fed_back < 0.5 * plain, "{dtype}: {fed_back} against {plain}");
         }
     }
@@ -171,10 +188,10 @@ mod tests {
     fn weights_that_cannot_be_held_are_named() {
         let mut w = weights(3 * 40);
         w[45] = f32::NAN;
-        let found = quantize(DType::Q4, &w, (3, 40), &Hessian::new(40)).unwrap_err();
+        let found = quantize(DType::Q4, &w, (3, 40), &Inputs::new(Hessian::new(40))).unwrap_err();
         assert!(matches!(found, QuantError::NotFinite { row: 1, col: 5, .. }));
         w[45] = 1e9;
-        let found = quantize(DType::Q4, &w, (3, 40), &Hessian::new(40)).unwrap_err();
+        let found = quantize(DType::Q4, &w, (3, 40), &Inputs::new(Hessian::new(40))).unwrap_err();
         assert!(matches!(found, QuantError::OutOfRange { row: 1, .. }), "{found}");
     }
 }

@@ -13,10 +13,11 @@ mod hessian;
 pub use hessian::{Factor, Hessian};
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
 use crate::verify::Measured;
+use feedback::Way;
 
 /// Bytes of Hessians that are gathered in one reading of the text.
 const MOST_BYTES: usize = 1 << 30;
@@ -26,7 +27,31 @@ pub const MOST_COLUMNS: usize = 4096;
 /// What each matrix of a model multiplied while it read a text. Matrices that read the same input share it.
 #[derive(Debug, Default)]
 pub struct Statistics {
-    of: HashMap<String, Arc<Mutex<Hessian>>>,
+    of: HashMap<String, Arc<Inputs>>,
+}
+
+/// What some matrices multiplied, and, from when they are first asked for, the ways in which such a matrix is rounded.
+#[derive(Debug)]
+pub struct Inputs {
+    hessian: Hessian,
+    ways: OnceLock<[Way; 2]>,
+}
+
+impl Inputs {
+    /// Of these inputs.
+    pub fn new(hessian: Hessian) -> Self {
+        Inputs { hessian, ways: OnceLock::new() }
+    }
+
+    /// Their Hessian.
+    pub fn hessian(&self) -> &Hessian {
+        &self.hessian
+    }
+
+    /// The ways through the columns that [`feedback::quantize`] tries. Their factors cost as much as the cube of the columns.
+    fn ways(&self) -> &[Way; 2] {
+        self.ways.get_or_init(|| Way::both(&self.hessian))
+    }
 }
 
 impl Statistics {
@@ -40,34 +65,51 @@ impl Statistics {
         threads: usize,
         wanted: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<Statistics> {
-        let found = Arc::new(Mutex::new(Statistics::default()));
+        let found = Arc::new(Mutex::new(Gathered::default()));
         let to = found.clone();
         model.watch(
             tokens,
             threads,
             Box::new(move |names, x, rows| {
                 let names: Vec<&str> = names.iter().copied().filter(|name| wanted(name)).collect();
-                let Some(first) = names.first() else { return };
-                let cols = x.len() / rows.max(1);
-                let mut all = to.lock().unwrap_or_else(PoisonError::into_inner);
-                let hessian = match all.of.get(*first) {
-                    Some(hessian) => hessian.clone(),
-                    None => Arc::new(Mutex::new(Hessian::new(cols))),
-                };
-                hessian.lock().unwrap_or_else(PoisonError::into_inner).add(x, rows);
-                for name in names {
-                    all.of.entry(name.to_string()).or_insert_with(|| hessian.clone());
+                if !names.is_empty() {
+                    to.lock().unwrap_or_else(PoisonError::into_inner).add(&names, x, rows);
                 }
             }),
         )?;
-        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(std::mem::take(&mut found))
+        let Gathered { hessians, of } =
+            std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        let inputs: Vec<_> = hessians.into_iter().map(|hessian| Arc::new(Inputs::new(hessian))).collect();
+        Ok(Statistics { of: of.into_iter().map(|(name, at)| (name, inputs[at].clone())).collect() })
     }
 
     /// What the matrix `name` multiplied, if it multiplied anything.
-    pub fn of(&self, name: &str) -> Option<Hessian> {
-        let hessian = self.of.get(name)?;
-        Some(hessian.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    pub fn of(&self, name: &str) -> Option<Arc<Inputs>> {
+        self.of.get(name).cloned()
+    }
+}
+
+/// Hessians as they grow, and which is whose.
+#[derive(Debug, Default)]
+struct Gathered {
+    hessians: Vec<Hessian>,
+    of: HashMap<String, usize>,
+}
+
+impl Gathered {
+    /// Some matrices read these rows.
+    fn add(&mut self, names: &[&str], x: &[f32], rows: usize) {
+        let at = match self.of.get(names[0]) {
+            Some(at) => *at,
+            None => {
+                self.hessians.push(Hessian::new(x.len() / rows.max(1)));
+                self.hessians.len() - 1
+            }
+        };
+        self.hessians[at].add(x, rows);
+        for name in names {
+            self.of.entry(name.to_string()).or_insert(at);
+        }
     }
 }
 

@@ -76,6 +76,9 @@ fn finish(
         parts
             .tokens
             .extend((n..vocab_size).map(|id| (format!("[PAD{id}]").into_bytes(), TokenKind::Control)));
+        if let Some(scores) = &mut parts.scores {
+            scores.resize(vocab_size, 0.0); // marks take part in no merge
+        }
     }
     if !parts.add_bos {
         parts.special.bos = None; // siskin begins a text with whatever stands there

@@ -98,6 +98,8 @@ fn gguf_of_both_models() {
     assert!(vocab.add_bos() && vocab.add_space_prefix());
     assert_eq!(vocab.special(), SpecialIds { bos: Some(1), eos: Some(2), unk: Some(0), pad: None });
     assert_eq!((vocab.token(3), vocab.token(4)), (Some(&b"\n"[..]), Some(&b" "[..])));
+    let padded = from_gguf(Path::new("m.gguf"), &source, 8).unwrap().vocab;
+    assert_eq!((padded.len(), padded.scores().map(<[f32]>::len)), (8, Some(8)));
 
     let tokens: [&[u8]; 4] = ["Ġ".as_bytes(), b"a", "Ġa".as_bytes(), "ü".as_bytes()];
     let merges: [&[u8]; 1] = ["Ġ a".as_bytes()];
