@@ -6,6 +6,7 @@
 pub mod calls;
 pub mod choices;
 pub mod file;
+pub mod imports;
 pub mod sampler;
 pub mod samples;
 pub mod sections;
@@ -39,12 +40,13 @@ macro_rules! target {
 }
 
 /// Everything that can be fuzzed.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     target!(file, 48),
     target!(tokenizer, 128),
     target!(sampler, 96),
     target!(calls, 160),
     target!(sections, 512),
+    target!(imports, 96),
 ];
 
 /// The target of a name.

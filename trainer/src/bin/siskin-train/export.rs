@@ -98,7 +98,16 @@ fn convert(
     }
     siskin_convert::safetensors::write(&args.output, config, vocab, &mut weights)?;
     println!("exported {output}: safetensors, f32");
-    eprintln!("next: siskin-train import {output} -o again.siskin --verify");
+    // What came from a recurrent stack is a state dict, which transformers does not know.
+    let recurrent = config.blocks.iter().all(|block| block.recurrent().is_some());
+    match recurrent {
+        true => eprintln!(
+            "next: python3 -c 'import safetensors.torch as s; print(s.load_file(\"{output}/model.safetensors\").keys())'"
+        ),
+        false => eprintln!(
+            "next: python3 -c 'import transformers as t; print(t.AutoModelForCausalLM.from_pretrained(\"{output}\"))'"
+        ),
+    }
     Ok(())
 }
 
