@@ -1,7 +1,10 @@
 //! `siskin chat`.
 
-use crate::models::Dir;
+use crate::models::{Dir, cell, chars, recurrent};
 use crate::{answer, json, siskin};
+use siskin_format::DType;
+use siskin_format::config::BlockConfig;
+use siskin_format::vocab::ChatTemplate;
 
 fn chat(model: &std::path::Path, args: &[&str], input: &str) -> String {
     let output = answer(siskin().arg("-q").arg("chat").arg(model).args(args), input.as_bytes());
@@ -38,4 +41,34 @@ fn an_empty_line_goes_on_and_reset_begins_anew() {
     let again = chat(&model, &["-n", "5", "--temp", "1", "--seed", "4"], "ab\n/reset\nab\n/quit\nab\n");
     let (first, second) = again.split_at(again.len() / 2);
     assert_eq!(first, second);
+}
+
+#[test]
+fn a_chat_template_frames_what_is_said() {
+    let dir = Dir::new();
+    let pieces = |before: &str, after: &str| (before.to_string(), after.to_string());
+    let template = ChatTemplate {
+        begin: "a".into(),
+        system: pieces("b", "cc"),
+        user: pieces("b", "c"),
+        assistant: pieces("", "a"),
+        reply: "世".into(),
+        stops: Vec::new(),
+    };
+    let vocab = chars().with_chat(Some(template)).unwrap();
+    let model = dir.model(&recurrent(vocab.len(), BlockConfig::Gru(cell())), &vocab, DType::Q8);
+    let greedy = ["-n", "5", "--temp", "0"];
+    let go_on = |prompt: &str| {
+        let args = [&["-p", prompt, "--json"][..], &greedy].concat();
+        json("run", &model, &args)["text"].as_str().unwrap().to_string()
+    };
+    let first = go_on("aabc世");
+    let second = go_on(&format!("aabc世{first}abcc世"));
+    assert_eq!(chat(&model, &greedy, "ab\nc\n"), format!("{first}\n{second}\n"));
+    let told = [&greedy[..], &["--system", "ca"]].concat();
+    assert_eq!(chat(&model, &told, "ab\n"), format!("{}\n", go_on("bcaccabc世")));
+    assert_eq!(json("info", &model, &["--json"])["tokenizer"]["chat"], true);
+    let plain = answer(siskin().arg("chat").arg(dir.chars()).args(["--system", "ca"]), b"ab\n");
+    assert_eq!(plain.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("no chat template"));
 }

@@ -97,6 +97,7 @@ fn tokenizer_json(file: &File) -> Value {
     let special = vocab.special();
     json!({
         "kind": vocab.kind().name(), "tokens": vocab.len(), "merges": vocab.merges().len(),
+        "pre_tokenizer": vocab.pre_tokenizer().name(), "chat": vocab.chat().is_some(),
         "bos": special.bos, "eos": special.eos, "unk": special.unk, "pad": special.pad,
     })
 }

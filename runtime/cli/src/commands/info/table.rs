@@ -5,6 +5,7 @@ use super::report::{Cpu, Report};
 use crate::units::{bytes, count, plural};
 use siskin_format::TensorInfo;
 use siskin_format::receipt::Receipt;
+use siskin_format::vocab::PreTokenizer;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -96,6 +97,12 @@ fn tokenizer(report: &Report<'_>) -> String {
     let mut line = format!("{}, {}", vocab.kind().name(), plural(vocab.len() as u64, "token"));
     if !vocab.merges().is_empty() {
         let _ = write!(line, ", {}", plural(vocab.merges().len() as u64, "merge"));
+    }
+    if vocab.pre_tokenizer() != PreTokenizer::None {
+        let _ = write!(line, ", words of {}", vocab.pre_tokenizer().name());
+    }
+    if vocab.chat().is_some() {
+        line.push_str(", a chat template");
     }
     let special = vocab.special();
     for (role, id) in [("bos", special.bos), ("eos", special.eos), ("unk", special.unk), ("pad", special.pad)]
