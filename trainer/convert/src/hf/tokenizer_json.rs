@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use siskin_format::vocab::{PreTokenizer, TokenKind, Vocab, VocabKind};
 
 use super::export::pretty;
+use crate::chat::jinja;
 use crate::source::shown;
 
 /// Llama 3's cut into words; Qwen 2's differs in the numbers.
@@ -50,7 +51,7 @@ pub(crate) fn texts(vocab: &Vocab, context: usize) -> Result<[String; 2], String
         "decoder": decoder(vocab),
         "model": model,
     });
-    let config = json!({
+    let mut config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": piece(special.bos),
         "eos_token": piece(special.eos),
@@ -60,6 +61,10 @@ pub(crate) fn texts(vocab: &Vocab, context: usize) -> Result<[String; 2], String
         "clean_up_tokenization_spaces": false,
         "model_max_length": context,
     });
+    // The place that every version of transformers reads.
+    if let Some(chat) = vocab.chat() {
+        config["chat_template"] = json!(jinja(chat));
+    }
     Ok([pretty(&tokenizer), pretty(&config)])
 }
 

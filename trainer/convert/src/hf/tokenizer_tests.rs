@@ -1,10 +1,13 @@
 //! What is written as `tokenizer.json` is read again as the same vocabulary.
 
-use siskin_format::vocab::{Merge, PreTokenizer, SpecialIds, TokenKind, Vocab, VocabKind, VocabParts};
+use siskin_format::vocab::{
+    ChatTemplate, Merge, PreTokenizer, SpecialIds, TokenKind, Vocab, VocabKind, VocabParts,
+};
 use std::path::Path;
 
 use super::tokenizer_json::texts;
 use crate::tokenizer::{JsonTokenizer, from_json};
+use crate::{Options, vocabulary};
 
 /// The vocabulary that the written files are read as.
 fn again(vocab: &Vocab) -> Vocab {
@@ -12,6 +15,29 @@ fn again(vocab: &Vocab) -> Vocab {
     let source =
         JsonTokenizer { tokenizer: &tokenizer, config: Some(&config), special: SpecialIds::default() };
     from_json(Path::new("tokenizer.json"), &source, vocab.len()).unwrap().vocab
+}
+
+/// A chat template goes along in tokenizer_config.json, and stands where the importer looks for it.
+#[test]
+fn chat_templates_are_the_same() {
+    let pair = |a: &str, b: &str| (a.to_string(), b.to_string());
+    let chat = ChatTemplate {
+        begin: "<|begin|>user: ".into(),
+        system: pair("<|begin|>system: ", "\nuser: "),
+        user: pair("\nuser: ", "\n"),
+        assistant: pair("model: ", "<|end|>"),
+        reply: "model: ".into(),
+        stops: vec![261],
+    };
+    let vocab = Vocab::new(VocabParts { chat: Some(chat), ..byte_level(PreTokenizer::Gpt2) }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let [tokenizer, config] = texts(&vocab, 64).unwrap();
+    std::fs::write(&path, tokenizer).unwrap();
+    std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+    let mut notes = Vec::new();
+    let found = vocabulary::of(&path, &Options::default(), vocab.len(), SpecialIds::default(), &mut notes);
+    assert_eq!((found.unwrap(), notes.len()), (vocab, 0));
 }
 
 fn token(text: &str) -> (Vec<u8>, TokenKind) {

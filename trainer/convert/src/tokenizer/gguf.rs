@@ -10,7 +10,7 @@ use std::path::Path;
 /// What a GGUF file says about its tokenizer; the field `x` is the key `tokenizer.ggml.x` unless said otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GgufTokenizer<'a> {
-    /// `llama` (SentencePiece's BPE) or `gpt2` (byte-level BPE).
+    /// `llama` (SentencePiece's BPE), `gpt2` (byte-level BPE); `rwkv` and `t5` where every token is a byte or a character.
     pub model: &'a str,
     /// Name of the pre-tokenizer; only `gpt2` needs it.
     pub pre: Option<&'a str>,
@@ -47,11 +47,16 @@ pub fn from_gguf(path: &Path, source: &GgufTokenizer<'_>, vocab_size: usize) -> 
     let mut parts = match source.model {
         "llama" => sentencepiece(path, source)?,
         "gpt2" => byte_level(path, source)?,
+        "rwkv" => plain(path, source)?,
+        "t5" => characters(path, source)?,
         other => {
-            let problem = format!("tokenizer.ggml.model is {other:?}, supported are \"llama\" and \"gpt2\"");
+            let problem = format!(
+                "tokenizer.ggml.model is {other:?}, supported are \"llama\", \"gpt2\", and \"rwkv\" and \"t5\" of single characters"
+            );
             return Err(refuse(path, problem));
         }
     };
+    without_stand_ins(&mut parts);
     parts.add_bos &= parts.special.bos.is_some();
     finish(path, parts, vocab_size, Vec::new())
 }
@@ -159,4 +164,93 @@ fn merge(ids: &HashMap<&[u8], u32>, line: &[u8]) -> Option<Merge> {
     let (left, right) = (&line[..space], &line[space + 1..]);
     let joined = [left, right].concat();
     Some(Merge { left: *ids.get(left)?, right: *ids.get(right)?, result: *ids.get(joined.as_slice())? })
+}
+
+/// RWKV's longest match has nothing to choose between tokens of one byte: a byte vocabulary, or characters of ASCII.
+fn plain(path: &Path, source: &GgufTokenizer<'_>) -> Result<VocabParts> {
+    let longer = |id| {
+        refuse(
+            path,
+            format!(
+                "token {id} of the \"rwkv\" tokenizer is no single byte, and siskin has no longest match"
+            ),
+        )
+    };
+    let bytes =
+        source.tokens.iter().enumerate().map(|(id, text)| unescaped_byte(text).ok_or_else(|| longer(id)));
+    let bytes = bytes.collect::<Result<Vec<u8>>>()?;
+    let (kind, token_kind) = match bytes.iter().all(u8::is_ascii) {
+        true => (VocabKind::Char, TokenKind::Normal),
+        false => (VocabKind::Byte, TokenKind::Byte),
+    };
+    let tokens = bytes.into_iter().map(|byte| (vec![byte], token_kind)).collect();
+    Ok(VocabParts { kind, tokens, special: source.special, ..VocabParts::default() })
+}
+
+/// The byte that a token of RWKV spells, with the escapes of Python.
+fn unescaped_byte(text: &[u8]) -> Option<u8> {
+    match text {
+        [b'\\', b'x', digits @ ..] if digits.len() == 2 => {
+            let digits =
+                std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|d| d.is_ascii_hexdigit()))?;
+            u8::from_str_radix(digits, 16).ok()
+        }
+        b"\\t" => Some(b'\t'),
+        b"\\n" => Some(b'\n'),
+        b"\\r" => Some(b'\r'),
+        &[b'\\', byte] | &[byte] => Some(byte),
+        _ => None,
+    }
+}
+
+/// A unigram model of single characters with one score, and an unknown token: nothing to choose between, either.
+fn characters(path: &Path, source: &GgufTokenizer<'_>) -> Result<VocabParts> {
+    let unigram =
+        |what: String| refuse(path, format!("{what}, and siskin has no unigram model of longer tokens"));
+    if source.scores.is_some_and(|scores| scores.iter().any(|score| *score != scores[0])) {
+        return Err(unigram("the \"t5\" tokenizer has scores that differ".to_string()));
+    }
+    let SpecialIds { unk: Some(unk), .. } = source.special else {
+        return Err(refuse(
+            path,
+            "tokenizer.ggml.unknown_token_id is missing, and a \"t5\" tokenizer needs it",
+        ));
+    };
+    if source.add_space_prefix != Some(false) {
+        return Err(refuse(
+            path,
+            "tokenizer.ggml.add_space_prefix is not false, and siskin puts no space before characters",
+        ));
+    }
+    let mut tokens = Vec::with_capacity(source.tokens.len());
+    for (id, &text) in source.tokens.iter().enumerate() {
+        let kind = kind(path, source, id)?;
+        let spelled = std::str::from_utf8(text).map(with_spaces).unwrap_or_default();
+        let is_character = std::str::from_utf8(&spelled).is_ok_and(|text| text.chars().count() == 1);
+        match kind {
+            TokenKind::Normal if is_character => tokens.push((spelled, kind)),
+            TokenKind::Control | TokenKind::Unknown => tokens.push((text.to_vec(), kind)),
+            _ => return Err(unigram(format!("token {id} of the \"t5\" tokenizer is no single character"))),
+        }
+    }
+    let special = SpecialIds {
+        eos: source.special.eos.filter(|&id| id != unk),
+        pad: source.special.pad.filter(|&id| id != unk),
+        ..source.special
+    };
+    Ok(VocabParts { kind: VocabKind::Char, tokens, special, ..VocabParts::default() })
+}
+
+/// Takes away the roles that an export gave to the token of a byte that UTF-8 never contains, because llama.cpp asks for a token where the vocabulary
+/// has none. Such a token is no name, and no text ends in it.
+fn without_stand_ins(parts: &mut VocabParts) {
+    let tokens = &parts.tokens;
+    let is_stand_in = |id: &u32| {
+        matches!(tokens.get(*id as usize), Some((bytes, TokenKind::Normal | TokenKind::Byte))
+            if matches!(bytes[..], [0xC0 | 0xC1 | 0xF5..]))
+    };
+    let SpecialIds { bos, eos, unk, pad } = &mut parts.special;
+    for role in [bos, eos, unk, pad] {
+        *role = role.filter(|id| !is_stand_in(id));
+    }
 }

@@ -139,6 +139,41 @@ fn gguf_of_both_models() {
     }
 }
 
+/// Of the tokenizers that siskin writes for bytes and characters, it reads what has nothing to choose between.
+#[test]
+fn longest_match_and_unigrams_of_longer_tokens_are_refused() {
+    let types = [1, 1, 2];
+    let special = SpecialIds { unk: Some(2), ..SpecialIds::default() };
+    let tokens: [&[u8]; 3] = [b"a", "\u{2581}".as_bytes(), b"<unk>"];
+    let t5 =
+        GgufTokenizer { types: Some(&types), special, add_space_prefix: Some(false), ..gguf("t5", &tokens) };
+    let vocab = from_gguf(Path::new("m.gguf"), &t5, 3).unwrap().vocab;
+    assert_eq!((vocab.token(1), vocab.special()), (Some(&b" "[..]), special));
+    let rwkv: [&[u8]; 5] = [b"\\x0a", b"\\\\", b"\\t", b"\\'", b"z"];
+    let vocab = from_gguf(Path::new("m.gguf"), &gguf("rwkv", &rwkv), 5).unwrap().vocab;
+    assert_eq!(vocab.tokens().map(|(bytes, _)| bytes[0]).collect::<Vec<_>>(), b"\n\\\t'z");
+
+    for (source, expected) in [
+        (gguf("rwkv", &[b"a", b"ab"]), "token 1 of the \"rwkv\" tokenizer is no single byte"),
+        (gguf("rwkv", &["é".as_bytes()]), "token 0 of the \"rwkv\" tokenizer is no single byte"),
+        (gguf("rwkv", &[b"\\x+1"]), "token 0 of the \"rwkv\" tokenizer is no single byte"),
+        (
+            GgufTokenizer { tokens: &[b"a", b"ab", b"<unk>"], ..t5 },
+            "token 1 of the \"t5\" tokenizer is no single char",
+        ),
+        (
+            GgufTokenizer { types: Some(&[4, 1, 2]), ..t5 },
+            "token 0 of the \"t5\" tokenizer is no single char",
+        ),
+        (GgufTokenizer { scores: Some(&[0.0, -1.0, 0.0]), ..t5 }, "has scores that differ"),
+        (GgufTokenizer { special: SpecialIds::default(), ..t5 }, "unknown_token_id is missing"),
+        (GgufTokenizer { add_space_prefix: None, ..t5 }, "add_space_prefix is not false"),
+    ] {
+        let error = from_gguf(Path::new("m.gguf"), &source, 9).unwrap_err().to_string();
+        assert!(error.starts_with("m.gguf: ") && error.contains(expected), "{error}");
+    }
+}
+
 #[test]
 fn merges_come_from_scores_best_first() {
     let piece = |text: &str| (text.as_bytes().to_vec(), TokenKind::Normal);

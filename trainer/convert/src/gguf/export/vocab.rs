@@ -4,6 +4,7 @@ use siskin_format::vocab::{PreTokenizer, SpecialIds, TokenKind, Vocab, VocabKind
 use std::collections::HashMap;
 
 use super::frame::FrameWriter;
+use crate::chat::jinja;
 use crate::gguf::tokenizer::{BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, USER_DEFINED, alphabet};
 
 /// Writes the keys of `tokenizer.ggml`.
@@ -34,6 +35,9 @@ pub(super) fn write(frame: &mut FrameWriter, vocab: &Vocab) -> Result<(), String
     frame.bool("tokenizer.ggml.add_bos_token", vocab.add_bos());
     frame.bool("tokenizer.ggml.add_eos_token", false);
     frame.bool("tokenizer.ggml.add_space_prefix", vocab.add_space_prefix());
+    if let Some(chat) = vocab.chat() {
+        frame.text("tokenizer.chat_template", &jinja(chat));
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{Options, open};
 use siskin_format::schema;
+use siskin_format::vocab::ChatTemplate;
 
 /// The config that an import gives, after every weight was compared with the original's.
 fn imported(config: &ModelConfig, dtype: DType) -> ModelConfig {
@@ -71,23 +72,51 @@ fn what_a_model_lacks_becomes_ones_and_zeros() {
     assert_eq!(imported(&config, DType::F32), llama());
 }
 
-#[test]
-fn vocabularies_come_back() {
-    for vocab in [bpe(), sentence_piece()] {
-        let (_folder, path) =
-            exported(&ModelConfig { vocab_size: vocab.len(), ..llama() }, &vocab, DType::F32);
-        assert!(super::super::read_vocab(&path).unwrap() == vocab, "{:?}", vocab.kind());
-    }
+/// The vocabulary that an export of it is imported as.
+fn again(vocab: &Vocab) -> Vocab {
+    let (_folder, path) = exported(&ModelConfig { vocab_size: vocab.len(), ..llama() }, vocab, DType::F32);
+    super::super::read_vocab(&path).unwrap()
 }
 
 #[test]
-fn bytes_and_characters_are_written_for_llama_cpp_alone() {
-    for (vocab, model) in [(Vocab::bytes(), "rwkv"), (Vocab::chars(&['a', '你'], true).unwrap(), "t5")] {
-        let (_folder, path) =
-            exported(&ModelConfig { vocab_size: vocab.len(), ..llama() }, &vocab, DType::F32);
-        let error = super::super::read_vocab(&path).unwrap_err().to_string();
-        assert!(error.contains(&format!("tokenizer.ggml.model is \"{model}\"")), "{error}");
+fn vocabularies_come_back() {
+    let ascii: Vec<char> = (' '..='~').chain(['\n', '\t', '\0']).collect();
+    for vocab in [
+        bpe(),
+        sentence_piece(),
+        Vocab::bytes(),
+        Vocab::chars(&ascii, false).unwrap(),
+        Vocab::chars(&['a', ' ', '你', '\n', '🙂'], true).unwrap(),
+    ] {
+        assert!(again(&vocab) == vocab, "{:?}", vocab.kind());
     }
+}
+
+/// llama.cpp wants an end token, which a vocabulary learnt here does not have.
+#[test]
+fn a_token_that_stands_in_for_the_end_is_none_again() {
+    let mut tokens: Vec<_> = (0..=255).map(|byte| (vec![byte], TokenKind::Normal)).collect();
+    tokens.push((b" t".to_vec(), TokenKind::Normal));
+    let merges = vec![Merge { left: 32, right: 116, result: 256 }];
+    let (kind, pre_tokenizer) = (VocabKind::Bpe, PreTokenizer::Gpt2);
+    let parts = VocabParts { kind, pre_tokenizer, tokens, merges, ..VocabParts::default() };
+    let vocab = Vocab::new(parts).unwrap();
+    assert!(again(&vocab) == vocab);
+}
+
+#[test]
+fn chat_templates_come_back() {
+    let pair = |a: &str, b: &str| (a.to_string(), b.to_string());
+    let chat = ChatTemplate {
+        begin: "<|user|>\n".into(),
+        system: pair("<|system|>\n", "\n<|user|>\n"),
+        user: pair("<|user|>\n", "\n"),
+        assistant: pair("<|model|>\n", "<|end|>"),
+        reply: "<|model|>\n".into(),
+        stops: vec![257],
+    };
+    let vocab = bpe().with_chat(Some(chat)).unwrap();
+    assert!(again(&vocab) == vocab);
 }
 
 #[test]

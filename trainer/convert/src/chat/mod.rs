@@ -1,9 +1,13 @@
-//! Chat templates: from Jinja to literal pieces.
+//! Chat templates: from Jinja to literal pieces, and back.
 //!
 //! Hugging Face's models and GGUF files write a conversation by a program in Jinja. [`template`] runs it on a few short
 //! conversations whose messages are marks, and reads off what stands around these: the pieces of a
 //! [`ChatTemplate`], with which the runtime needs no template engine. They are then put together for longer conversations and
 //! compared with what the program makes of these, so that a template of another shape is refused instead of misread.
+
+mod jinja;
+
+pub(crate) use jinja::jinja;
 
 use crate::error::{Error, Result};
 use minijinja::{Environment, ErrorKind, Value, context};
