@@ -4,7 +4,7 @@
 
 FOLDER, which main.rs fills, has a folder for each model:
 
-- facts.json: `prompt`, the ids that were fed, and `texts`, pairs of a text and its ids;
+- facts.json: `prompt`, the ids that were fed, `texts`, pairs of a text and its ids, and `chat`, messages and the text that they become;
 - f32.gguf, q8.gguf, safetensors/: the exported model;
 - f32.logits, q8.logits: what the runtime computed, f32 [prompt][vocabulary].
 
@@ -52,6 +52,12 @@ class LlamaCpp:
     def decode(self, ids):
         return self.model.detokenize(ids).decode()
 
+    def chat(self, messages):
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+        template = self.model.metadata.get("tokenizer.chat_template")
+        return template and Jinja2ChatFormatter(template, eos_token="", bos_token="")(messages=messages).prompt
+
 
 class Transformers:
     FILES = {"f32": "safetensors"}
@@ -73,6 +79,9 @@ class Transformers:
 
     def decode(self, ids):
         return self.tokenizer.decode(ids)
+
+    def chat(self, messages):
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
 def gpt2(folder, ids):
@@ -139,7 +148,9 @@ def compare(folder, dtype, program):
             wrong.append(f"{text!r} becomes {encoded}, expected {ids}")
         if (decoded := model.decode(ids)) != text:
             wrong.append(f"the ids of {text!r} are decoded to {decoded!r}")
-    found.append(f"{len(facts['texts'])} texts with the same ids")
+    if dtype == "f32" and (text := model.chat(facts["chat"]["messages"])) != facts["chat"]["text"]:
+        wrong.append(f"the chat is {text!r}, expected {facts['chat']['text']!r}")
+    found.append(f"{len(facts['texts'])} texts with the same ids" + (", the same chat" if dtype == "f32" else ""))
     return wrong, ", ".join(found)
 
 

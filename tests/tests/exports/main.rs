@@ -3,12 +3,15 @@
 //!
 //! The packages are those of `requirements.txt`; `SISKIN_PYTHON` names a Python that has them, else it is `python3`.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use serde_json::json;
-use siskin_format::{File, OpenOptions};
+use serde_json::{Value, json};
+use siskin_format::vocab::ChatTemplate;
+use siskin_format::writer::write_file;
+use siskin_format::{Contents, DType, Error, File, OpenOptions, TensorSpec};
 use siskin_tests::{bin, root, skip};
 use siskin_trainer::tokenizer::encode;
 use siskin_trainer::verify::Measured;
@@ -64,13 +67,40 @@ fn models() -> &'static Path {
     })
 }
 
+/// Gives a file a chat template, as an imported model has one: pieces with what Jinja and its strings could stumble over.
+fn give_chat(path: &Path) {
+    let pair = |before: &str, after: &str| (before.to_string(), after.to_string());
+    let chat = ChatTemplate {
+        begin: "[user]\n".into(),
+        system: pair("{{system}}\n", "\n\n[user]\n"),
+        user: pair("\n[user]\n", " \\n'\"\n"),
+        assistant: pair("[model]\n", "{# end #}"),
+        reply: "[model]\n".into(),
+        stops: Vec::new(),
+    };
+    let file = File::open(path, &OpenOptions::default()).unwrap();
+    let vocab = file.vocab().with_chat(Some(chat)).unwrap();
+    let contents = Contents { config: file.config(), vocab: &vocab, receipt: file.receipt() };
+    let weights = |spec: &TensorSpec| Ok::<_, Error>(Cow::Owned(file.tensor(&spec.name).unwrap().to_f32()));
+    write_file(path, &contents, |spec| spec.dtype_for(DType::F32), weights).unwrap();
+}
+
+/// What was said, and the text of it by the pieces of [`give_chat`], which is what `siskin chat` feeds.
+fn messages() -> Value {
+    let said = [("system", "Be {kind}."), ("user", "Hello.\n"), ("assistant", " {{ Hi }} "), ("user", "天")];
+    said.iter().map(|(role, content)| json!({ "role": role, "content": content })).collect()
+}
+const CONVERSATION: &str = "{{system}}\nBe {kind}.\n\n[user]\nHello.\n \\n'\"\n\
+                            [model]\n {{ Hi }} {# end #}\n[user]\n天 \\n'\"\n[model]\n";
+
 fn make(folder: &Path, name: &str, settings: &str) {
     let run = |args: String| siskin_train(folder, &args);
     run(format!("train text.txt {settings} {TRAINING} --out {name}/run -o {name}/f32.siskin"));
-    run(format!("export {name}/run --dtype q8 -o {name}/q8.siskin"));
-    run(format!("export {name}/run --format gguf --dtype f32 -o {name}/f32.gguf"));
-    run(format!("export {name}/run --format gguf --dtype q8 -o {name}/q8.gguf"));
+    give_chat(&folder.join(name).join("f32.siskin"));
+    run(format!("export {name}/f32.siskin --format gguf -o {name}/f32.gguf"));
     run(format!("export {name}/f32.siskin --format safetensors -o {name}/safetensors"));
+    run(format!("export {name}/run --dtype q8 -o {name}/q8.siskin"));
+    run(format!("export {name}/run --format gguf --dtype q8 -o {name}/q8.gguf"));
 
     let text = std::fs::read(folder.join("text.txt")).unwrap();
     let folder = folder.join(name);
@@ -80,7 +110,8 @@ fn make(folder: &Path, name: &str, settings: &str) {
     let prompt = &ids(&text[text.len() - 1000..]).unwrap()[..64];
     let texts: Vec<_> = TEXTS.iter().filter_map(|text| Some((text, ids(text.as_bytes())?))).collect();
     assert!(texts.len() == TEXTS.len() || name.ends_with("char") && texts.len() >= 2, "{texts:?}");
-    let facts = json!({ "prompt": prompt, "texts": texts });
+    let facts =
+        json!({ "prompt": prompt, "texts": texts, "chat": { "messages": messages(), "text": CONVERSATION } });
     std::fs::write(folder.join("facts.json"), facts.to_string()).unwrap();
     for dtype in ["f32", "q8"] {
         let model = Measured::open(&folder.join(dtype).with_extension("siskin")).unwrap();

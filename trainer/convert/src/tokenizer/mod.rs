@@ -16,6 +16,7 @@ mod json;
 mod llama2c;
 mod merges;
 mod pre_tokenizer;
+mod single;
 #[cfg(test)]
 mod tests;
 
