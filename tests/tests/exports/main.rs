@@ -142,6 +142,27 @@ fn compare(program: &str) {
     assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), files * MODELS.len(), "{said}");
 }
 
+/// What other programs are given is the same model when it comes back: the same bits of every logit, the same vocabulary where the form can
+/// tell bytes from byte-level BPE.
+#[test]
+fn what_was_exported_is_imported_again() {
+    for (name, ..) in MODELS {
+        let folder = models().join(name);
+        let original = File::open(&folder.join("f32.siskin"), &OpenOptions::default()).unwrap();
+        let facts: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("facts.json")).unwrap()).unwrap();
+        let prompt: Vec<u32> = serde_json::from_value(facts["prompt"].clone()).unwrap();
+        let logits = |file| Measured::open(&folder.join(file)).unwrap().logits(&[], &prompt).unwrap();
+        for source in ["f32.gguf", "safetensors"] {
+            siskin_train(&folder, &format!("import {source} -o again.siskin --dtype f32"));
+            let again = File::open(&folder.join("again.siskin"), &OpenOptions::default()).unwrap();
+            assert!(source == "safetensors" || again.vocab() == original.vocab(), "{name}/{source}");
+            assert_eq!(again.vocab().chat(), original.vocab().chat(), "{name}/{source}");
+            assert!(logits("again.siskin") == logits("f32.siskin"), "{name}/{source}");
+        }
+    }
+}
+
 #[test]
 fn llama_cpp_computes_the_same() {
     compare("llama.cpp");

@@ -8,8 +8,12 @@
 //! `OUT/<form>.gguf` is a small model with drawn weights, `OUT/<form>/` its tensors as f32 and its config as JSON; the vocabularies are made here
 //! or read from DATA's `ggml-vocab-*.gguf`. `OUT/again/` holds DATA's own models, imported and exported.
 
+#[path = "../src/testing/models.rs"]
+mod models;
+
+use models::{changed, gpt2, llama};
 use siskin_convert::{Options, Weights, gguf, open};
-use siskin_format::config::{BlockConfig, Ffn, ModelConfig, Norm, Position, TransformerConfig};
+use siskin_format::config::{BlockConfig, ModelConfig, Position, TransformerConfig};
 use siskin_format::schema::Role;
 use siskin_format::{DType, TensorSpec, Vocab, schema};
 use std::error::Error;
@@ -53,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     std::fs::create_dir_all(&out)?;
     for (name, config, vocab) in forms {
-        let config = ModelConfig { vocab_size: vocab.len(), ..config };
+        let config = ModelConfig { vocab_size: vocab.len(), context: 128, ..config };
         gguf::write(&out.join(format!("{name}.gguf")), &config, &vocab, &mut Drawn, DType::F32)?;
         write_parts(&out.join(name), &config)?;
         println!("{name}: {} tokens", vocab.len());
@@ -81,63 +85,6 @@ fn export_again(models: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
         println!("again/{}: {dtype}", name.display());
     }
     Ok(())
-}
-
-fn llama() -> ModelConfig {
-    let block = TransformerConfig {
-        n_heads: 4,
-        n_kv_heads: 2,
-        head_dim: 8,
-        d_ff: 96,
-        ffn: Ffn::GatedSilu,
-        norm: Norm::Rms,
-        residual: true,
-        qkv_bias: false,
-        out_bias: false,
-        ffn_bias: false,
-        qk_norm: false,
-        token_shift: false,
-        cross_attention: false,
-        window: 0,
-    };
-    ModelConfig {
-        vocab_size: 0, // that of the vocabulary
-        d_model: 32,
-        context: 128,
-        position: Position::Rope { theta: 1000.0 },
-        blocks: vec![BlockConfig::Transformer(block); 3],
-        encoder: Vec::new(),
-        final_norm: Norm::Rms,
-        norm_eps: 1e-5,
-        norm_weight: true,
-        norm_bias: false,
-        tied_head: true,
-        head_bias: false,
-        logit_softcap: 0.0,
-        rope_divisors: Vec::new(),
-    }
-}
-
-fn gpt2() -> ModelConfig {
-    let with = |b: &mut TransformerConfig| {
-        (b.ffn, b.norm, b.n_kv_heads) = (Ffn::Gelu, Norm::Layer, 4);
-        (b.qkv_bias, b.out_bias, b.ffn_bias) = (true, true, true);
-    };
-    ModelConfig {
-        position: Position::Learned,
-        final_norm: Norm::Layer,
-        norm_bias: true,
-        ..changed(llama(), with)
-    }
-}
-
-fn changed(mut config: ModelConfig, change: impl Fn(&mut TransformerConfig)) -> ModelConfig {
-    for block in &mut config.blocks {
-        if let BlockConfig::Transformer(block) = block {
-            change(block);
-        }
-    }
-    config
 }
 
 /// Weights of about the size that training gives, drawn by the tensor's name.

@@ -111,11 +111,15 @@ fn sentencepiece_vocabularies_are_the_same() {
     }
 }
 
-/// Bytes and characters become BPE without merges: other kinds, the same tokens.
+/// Bytes and characters become BPE without merges: bytes another kind with the same tokens, characters the same.
 #[test]
 fn bytes_and_characters_keep_their_ids() {
     let found = again(&Vocab::bytes());
     assert!((0..=255u8).all(|byte| found.token(u32::from(byte)) == Some(&[byte])));
+    for with_unk in [false, true] {
+        let vocab = Vocab::chars(&['a', ' ', '世', '\u{2581}', 'Ġ', '\n'], with_unk).unwrap();
+        assert_eq!(again(&vocab), vocab);
+    }
     let [tokenizer, _] = texts(&Vocab::chars(&['a', ' ', '世'], true).unwrap(), 64).unwrap();
     let written: serde_json::Value = serde_json::from_str(&tokenizer).unwrap();
     assert_eq!(written["model"]["vocab"], serde_json::json!({ "a": 0, " ": 1, "世": 2, "<unk>": 3 }));

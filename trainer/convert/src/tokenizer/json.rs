@@ -6,7 +6,7 @@ use crate::error::Result;
 use serde::Deserialize;
 use serde_json::Value;
 use siskin_format::vocab::{Merge, PreTokenizer, SpecialIds, TokenKind, VocabKind, VocabParts};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// What a folder says about its tokenizer.
@@ -48,6 +48,17 @@ struct Model {
     byte_fallback: bool,
     #[serde(default)]
     ignore_merges: bool,
+    #[serde(default)]
+    fuse_unk: bool,
+}
+
+impl Model {
+    /// Whether every token but those that are looked for literally is one character, and stays alone.
+    fn is_of_characters(&self, added: &[Added]) -> bool {
+        let literal: HashSet<&str> = added.iter().map(|token| token.content.as_str()).collect();
+        let is_single = |text: &String| text.chars().count() == 1 || literal.contains(text.as_str());
+        self.merges.is_empty() && self.vocab.keys().all(is_single)
+    }
 }
 
 #[derive(Deserialize)]
@@ -103,7 +114,7 @@ pub fn from_json(path: &Path, source: &JsonTokenizer<'_>, vocab_size: usize) -> 
         }
     }
     let mut notes = Vec::new();
-    let prepared = preparation(&root, &model, &mut notes).map_err(|problem| refuse(path, problem))?;
+    let prepared = preparation(&root, &model, &added, &mut notes).map_err(|problem| refuse(path, problem))?;
     let mut parts = tokens(path, &model, &added, &prepared, &mut notes)?;
     parts.merges = merges(path, &model, &parts.tokens, &mut notes)?;
     parts.ignore_merges = model.ignore_merges && prepared.kind == VocabKind::Bpe;
@@ -128,6 +139,7 @@ fn name(value: &Value) -> &str {
 fn preparation(
     root: &Value,
     model: &Model,
+    added: &[Added],
     notes: &mut Vec<String>,
 ) -> std::result::Result<Preparation, String> {
     let pre_tokenizers = sequence(&root["pre_tokenizer"], "pretokenizers");
@@ -147,6 +159,16 @@ fn preparation(
         return Ok(Preparation {
             kind: VocabKind::Bpe,
             pre_tokenizer: byte_level_words(&pre_tokenizers)?,
+            add_space_prefix: false,
+        });
+    }
+    if normalizers.is_empty() && pre_tokenizers.is_empty() && model.is_of_characters(added) {
+        if model.fuse_unk && model.unk_token.is_some() {
+            notes.push("the tokenizer writes one unknown token for several unknown characters in a row, siskin one each".into());
+        }
+        return Ok(Preparation {
+            kind: VocabKind::Char,
+            pre_tokenizer: PreTokenizer::None,
             add_space_prefix: false,
         });
     }
@@ -242,11 +264,13 @@ fn tokens(
     }
     let mut tokens: Vec<Option<(Vec<u8>, TokenKind)>> = vec![None; n];
     let spm = prepared.kind == VocabKind::SentencePiece;
+    let is_char = prepared.kind == VocabKind::Char;
     for (text, &id) in &model.vocab {
         let byte = spelled_byte(text.as_bytes()).filter(|_| spm && model.byte_fallback);
         let token = match byte {
             Some(byte) => (vec![byte], TokenKind::Byte),
             None if spm => (with_spaces(text), TokenKind::Normal),
+            None if is_char => (text.clone().into_bytes(), TokenKind::Normal),
             None => (bytes::decode(text).unwrap_or_else(|| text.clone().into_bytes()), TokenKind::Normal),
         };
         if let Some((other, _)) = tokens[id as usize].replace(token) {

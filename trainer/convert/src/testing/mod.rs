@@ -1,5 +1,7 @@
 //! What the tests of several importers need.
 
+pub(crate) mod models;
+
 use siskin_format::{ModelConfig, schema};
 use std::path::{Path, PathBuf};
 
