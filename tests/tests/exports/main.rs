@@ -104,7 +104,7 @@ fn make(folder: &Path, name: &str, settings: &str) {
 
     let text = std::fs::read(folder.join("text.txt")).unwrap();
     let folder = folder.join(name);
-    let vocab = File::open(&folder.join("f32.siskin"), &OpenOptions::default()).unwrap().vocab().clone();
+    let vocab = File::open(folder.join("f32.siskin"), &OpenOptions::default()).unwrap().vocab().clone();
     let ids = |text: &[u8]| encode(&vocab, text).ok();
     // The end of the text was held out; the prompt fills the context.
     let prompt = &ids(&text[text.len() - 1000..]).unwrap()[..64];
@@ -148,14 +148,14 @@ fn compare(program: &str) {
 fn what_was_exported_is_imported_again() {
     for (name, ..) in MODELS {
         let folder = models().join(name);
-        let original = File::open(&folder.join("f32.siskin"), &OpenOptions::default()).unwrap();
+        let original = File::open(folder.join("f32.siskin"), &OpenOptions::default()).unwrap();
         let facts: Value =
             serde_json::from_slice(&std::fs::read(folder.join("facts.json")).unwrap()).unwrap();
         let prompt: Vec<u32> = serde_json::from_value(facts["prompt"].clone()).unwrap();
         let logits = |file| Measured::open(&folder.join(file)).unwrap().logits(&[], &prompt).unwrap();
         for source in ["f32.gguf", "safetensors"] {
             siskin_train(&folder, &format!("import {source} -o again.siskin --dtype f32"));
-            let again = File::open(&folder.join("again.siskin"), &OpenOptions::default()).unwrap();
+            let again = File::open(folder.join("again.siskin"), &OpenOptions::default()).unwrap();
             assert!(source == "safetensors" || again.vocab() == original.vocab(), "{name}/{source}");
             assert_eq!(again.vocab().chat(), original.vocab().chat(), "{name}/{source}");
             assert!(logits("again.siskin") == logits("f32.siskin"), "{name}/{source}");
