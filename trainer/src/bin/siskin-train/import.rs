@@ -57,13 +57,18 @@ pub fn import(args: ImportArgs) -> Result<()> {
 /// The text to measure and its name.
 pub fn measured(path: Option<&Path>, vocab: &Vocab) -> Result<Option<(String, Vec<u32>)>> {
     let Some(path) = path else { return Ok(None) };
-    let ids = read_tokens(path, vocab, MOST_MEASURED)?;
+    let mut ids = read_tokens(path, vocab, MOST_MEASURED + 1)?;
     if ids.len() < 2 {
         return Err(Error::Data(format!(
             "{}: {} tokens, expected at least 2 to measure",
             path.display(),
             ids.len()
         )));
+    }
+    if ids.len() > MOST_MEASURED {
+        ids.truncate(MOST_MEASURED);
+        let n = thousands(MOST_MEASURED as f64);
+        eprintln!("note: {} is longer than the {n} tokens that are measured of it", path.display());
     }
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     Ok(Some((name, ids)))
@@ -103,7 +108,10 @@ fn shortened(names: &[String]) -> String {
 
 /// Compares the file with its source.
 fn verify(path: &Path, weights: &mut round::Weights<'_>) -> Result<()> {
-    for (dtype, share) in round::compare(path, weights)? {
+    let mut steps = Steps::new();
+    let found = round::compare(path, weights, &mut |what, at, of| steps.at(what, at, of))?;
+    drop(steps);
+    for (dtype, share) in found {
         let expected = match dtype {
             DType::F32 => "expected 0",
             DType::F16 => "rounding alone gives up to 0.05 %",
