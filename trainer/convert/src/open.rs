@@ -40,6 +40,11 @@ pub fn open(path: &Path, options: &Options) -> Result<Import> {
         llama2c::open(source, options)
     } else if path.extension().is_some_and(|end| end == "toml") {
         recurrent::open(&path.with_extension("safetensors"), options)
+    } else if bytes.starts_with(&siskin_format::header::MAGIC) {
+        let problem = "is a siskin model already; siskin-train export writes it in another dtype or format";
+        Err(source.unsupported(problem))
+    } else if path.file_name().is_some_and(|name| name == "config.json") {
+        Err(source.unsupported("is a model's config; name the folder that it lies in"))
     } else {
         let first = String::from_utf8_lossy(&bytes[..bytes.len().min(8)]);
         let found = format!("{} bytes that begin with \"{}\"", bytes.len(), shown(&first));
@@ -66,4 +71,32 @@ fn open_safetensors(source: Source, options: &Options) -> Result<Import> {
             shown(&description.display().to_string())
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{copied, golden, opened, refused};
+
+    #[test]
+    fn files_that_are_no_source_are_told_what_to_do() {
+        let folder = copied(&golden("hf/llama"));
+        let siskin = [&siskin_format::header::MAGIC[..], &[0; 64]].concat();
+        for (name, bytes, expected) in [
+            ("m.siskin", &siskin[..], "is a siskin model already; siskin-train export writes it in"),
+            ("empty.gguf", b"", "the file is empty; copy or download it again"),
+            ("cut.gguf", b"GGUF\x03\0\0\0\x01", "it is cut short or damaged, get it again"),
+            (
+                "noise.txt",
+                b"Once upon a time there was a girl",
+                "33 bytes that begin with \"Once upo\"; expected",
+            ),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let line = refused(opened(&path));
+            assert!(line.contains(name) && line.contains(expected), "{line:?} does not say {expected:?}");
+        }
+        let line = refused(opened(&folder.path().join("config.json")));
+        assert!(line.ends_with("is a model's config; name the folder that it lies in"), "{line}");
+    }
 }

@@ -15,9 +15,16 @@ use siskin_trainer::train::run::{Meta, exported_weights, texts_of, trainer_confi
 use siskin_trainer::{Error, Result, tokenizer};
 
 use crate::args::{ExportArgs, InitArgs};
+use crate::import::check_output;
 use crate::steps::Steps;
 
 pub fn export(args: ExportArgs) -> Result<()> {
+    // A .siskin file may replace the one that it is made of; safetensors are a folder, which is made.
+    match args.format.as_str() {
+        "siskin" => check_output(&args.output, [])?,
+        "gguf" => check_output(&args.output, args.run.is_file().then_some(&*args.run))?,
+        _ => {}
+    }
     if args.run.is_file() { export_file(&args) } else { export_run(args) }
 }
 
@@ -39,7 +46,11 @@ impl<F: FnMut(&TensorSpec) -> Vec<f32>> siskin_convert::Weights for Known<F> {
 
 /// Another form of a `.siskin` file, from the weights that it holds.
 fn export_file(args: &ExportArgs) -> Result<()> {
-    let file = File::open(&args.run, &OpenOptions { verify_weights: true, ..Default::default() })?;
+    let file = File::open(&args.run, &OpenOptions { verify_weights: true, ..Default::default() });
+    let file = file.map_err(|error| match error {
+        error @ siskin_format::Error::Io { .. } => Error::from(error),
+        error => Error::Export(format!("{}: {error}", args.run.display())),
+    })?;
     let (config, vocab) = (file.config().clone(), file.vocab().clone());
     let held = file.tensors().iter().find(|info| !info.is_vector).map_or(DType::Q8, |info| info.dtype);
     let weights = |spec: &TensorSpec| file.tensor(&spec.name).map(|view| view.to_f32()).unwrap_or_default();
