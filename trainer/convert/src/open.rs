@@ -53,7 +53,7 @@ pub fn open(path: &Path, options: &Options) -> Result<Import> {
     } else if bytes.starts_with(&siskin_format::header::MAGIC) {
         let problem = "is a siskin model already; siskin-train export writes it in another dtype or format";
         Err(source.unsupported(problem))
-    } else if BEFORE_GGUF.iter().any(|magic| bytes.starts_with(*magic)) {
+    } else if BEFORE_GGUF.iter().any(|magic| bytes.starts_with(magic)) {
         let problem = "is a ggml file from before GGUF; convert the original model with a current llama.cpp";
         Err(source.unsupported(problem))
     } else if path.file_name().is_some_and(|name| name == "config.json") {
