@@ -47,8 +47,9 @@
 //! - kind 2 (BPE): no `byte` token; the single-byte `normal` tokens are the alphabet that merges start from;
 //! - kind 3 (SentencePiece BPE): each `normal` token is UTF-8, with real spaces where SentencePiece writes U+2581, and
 //!   each `byte` token exactly one byte, which stands for a byte of a character that has no token. The `normal` tokens of
-//!   one code point are the alphabet. Merges with the same result share the rank of the first of them, as SentencePiece
-//!   takes the pair whose result has the best score, the leftmost of equals;
+//!   one code point are the alphabet. Merges with the same result share the rank of the first of them, and where there are
+//!   scores the first has the rank of the merge before it if their results' scores are equal, as SentencePiece takes the
+//!   pair whose result has the best score, the leftmost of equals;
 //! - the bytes of a merge's result are those of left followed by those of right (so that merges cannot be
 //!   cyclic), and no pair (left, right) occurs twice;
 //! - special ids and stops are below n_tokens; with `add_bos` there is a bos;

@@ -2,6 +2,7 @@
 //! logits of transformers and PyTorch (tests/goldens/import/make_import.py).
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use siskin_convert::Options;
 use siskin_format::receipt::Receipt;
@@ -66,6 +67,42 @@ fn recurrent_checkpoints_give_the_logits_of_pytorch() {
         let model = imported(&goldens().join(format!("recurrent/{name}.safetensors")), DType::F32);
         let found = difference(&model, &golden(&format!("recurrent/{name}.")), name);
         assert!(found <= LIMIT, "{name}: {found}");
+    }
+}
+
+/// What `import --text` says of a text is what `siskin eval` says of it, of a model whose texts begin with a token of their own too.
+#[test]
+fn the_loss_that_an_import_prints_is_that_of_eval() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read(siskin_tests::root().join("trainer/data/shakespeare.txt")).unwrap();
+    std::fs::write(folder.path().join("text.txt"), &text[..20_000]).unwrap();
+    let run = |name: &str, args: &[&str]| {
+        let out =
+            Command::new(siskin_tests::bin(name)).args(args).current_dir(folder.path()).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let model = siskin_tests::golden("gguf/stories260K-Q4_0mix.gguf");
+    let source = model.to_str().unwrap();
+    for dtype in ["f32", "q8"] {
+        let import = ["import", source, "-o", "m.siskin", "--dtype", dtype, "--text", "text.txt"];
+        let said = run("siskin-train", &import);
+        let eval: serde_json::Value =
+            serde_json::from_str(&run("siskin", &["eval", "m.siskin", "--text", "text.txt", "--json"]))
+                .unwrap();
+        let file = siskin_format::File::open(
+            &folder.path().join("m.siskin"),
+            &siskin_format::OpenOptions::default(),
+        )
+        .unwrap();
+        assert!(file.vocab().add_bos());
+        let held_out = file.receipt().held_out.clone().unwrap();
+        assert_eq!(
+            (held_out.file_loss, held_out.tokens),
+            (eval["loss"].as_f64().unwrap(), eval["tokens"].as_u64().unwrap())
+        );
+        let figures = format!("{dtype} {:.4} ", held_out.file_loss);
+        assert!(said.contains(&figures) && said.contains("tokens of text.txt"), "{figures}: {said}");
     }
 }
 

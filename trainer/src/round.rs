@@ -5,6 +5,7 @@
 //! with it.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,7 +66,15 @@ pub struct Written {
     pub held_out: Option<HeldOut>,
 }
 
-/// Told what is being done, how many tensors are through and how many there are.
+/// What a [`Step`] counts.
+const WRITTEN: &str = "tensors written";
+const ROUNDED: &str = "tensors rounded";
+const WEIGHED: &str = "tensors weighed";
+const COMPARED: &str = "tensors compared";
+const READ: &str = "tokens read";
+const MEASURED: &str = "tokens measured";
+
+/// Told what is being counted ("tensors written"), how many of them are through and how many there are.
 pub type Step<'a> = dyn FnMut(&'static str, usize, usize) + 'a;
 
 /// Writes the file at `path`, atomically. `text` is measured, in the float model and in the file.
@@ -97,13 +106,20 @@ pub fn write(
         choose_dtypes(&specs, &mut dtypes, weights, float.as_ref(), rounding, bits, &mut *step)?;
     }
     let reader = if calibrates { float.as_ref() } else { None };
-    let draft = draft(path, model, weights, &specs, &dtypes, rounding, reader, step)?;
+    let draft = draft(path, model, weights, &specs, &dtypes, rounding, reader, &mut *step)?;
     let file = Measured::open(draft.path())?;
     let mut receipt = model.receipt.clone();
     if let Some((name, ids)) = text.filter(|(_, ids)| ids.len() >= 2) {
-        let (file_loss, tokens) = file.loss(ids, rounding.threads)?;
-        let float_loss =
-            float.as_ref().map_or(Ok(file_loss), |m| Ok::<_, Error>(m.loss(ids, rounding.threads)?.0))?;
+        let total = ids.len() * if float.is_some() { 2 } else { 1 };
+        let mut loss = |model: &Measured, before| {
+            let mut tell = |done| step(MEASURED, before + done, total);
+            model.loss_telling(ids, rounding.threads, &mut tell)
+        };
+        let (file_loss, tokens) = loss(&file, 0)?;
+        let float_loss = match &float {
+            Some(float) => loss(float, ids.len())?.0,
+            None => file_loss,
+        };
         receipt.held_out = Some(HeldOut { name: name.to_string(), tokens, float_loss, file_loss });
     }
     let (prompts, steps) = golden_prompts(model.config, text.map_or(&[][..], |(_, ids)| ids));
@@ -157,13 +173,13 @@ impl<'a> Readings<'a> {
         }
     }
 
-    fn of(&mut self, name: &str) -> Result<Option<Arc<Inputs>>> {
+    fn of(&mut self, name: &str, step: &mut Step<'_>) -> Result<Option<Arc<Inputs>>> {
         while !self.now.0.iter().any(|n| n == name) {
             let Some(set) = self.sets.next() else { return Ok(None) };
             let wanted = set.clone();
-            let found = Statistics::gather(self.model, self.tokens, self.threads, move |n| {
-                wanted.iter().any(|w| w == n)
-            })?;
+            let wanted = move |n: &str| wanted.iter().any(|w| w == n);
+            let tell = &mut |read| step(READ, read, self.tokens.len());
+            let found = Statistics::gather(self.model, self.tokens, self.threads, wanted, tell)?;
             self.now = (set, found);
         }
         Ok(self.now.1.of(name))
@@ -187,12 +203,12 @@ fn choose_dtypes(
     let trial = float.filter(|_| total <= MOST_TRIED).map(|m| Trial::new(m, rounding)).transpose()?;
     let (mut prices, mut places) = (Vec::new(), Vec::new());
     for (at, spec) in specs.iter().enumerate() {
-        step("weighing", at, specs.len());
+        step(WEIGHED, at, specs.len());
         if dtypes[at] != DType::Q4 {
             continue;
         }
         let w = weights(spec)?;
-        let inputs = readings.as_mut().map(|r| r.of(&spec.name)).transpose()?.flatten();
+        let inputs = readings.as_mut().map(|r| r.of(&spec.name, step)).transpose()?.flatten();
         let packed = rounded(DType::Q4, &w, spec, inputs.as_deref())?;
         let q = unpack(packed.layout(), packed.bytes());
         let energy = |x: &[f32]| match &inputs {
@@ -271,15 +287,15 @@ fn draft(
         |spec| by_name[spec.name.as_str()],
         |writer| {
             for (at, (spec, &dtype)) in specs.iter().zip(dtypes).enumerate() {
-                step(if readings.is_some() { "rounding" } else { "writing" }, at, specs.len());
+                step(if readings.is_some() { ROUNDED } else { WRITTEN }, at, specs.len());
                 let w = weights(spec)?;
                 if spec.is_vector() {
                     writer.put(&spec.name, &w)?;
                     continue;
                 }
                 let quantized = matches!(dtype, DType::Q8 | DType::Q4);
-                let inputs =
-                    readings.as_mut().filter(|_| quantized).map(|r| r.of(&spec.name)).transpose()?.flatten();
+                let known = readings.as_mut().filter(|_| quantized);
+                let inputs = known.map(|r| r.of(&spec.name, step)).transpose()?.flatten();
                 writer.put_packed(&spec.name, &rounded(dtype, &w, spec, inputs.as_deref())?)?;
             }
             Ok(())
@@ -321,10 +337,11 @@ fn pack_on_all(dtype: DType, weights: &[f32], spec: &TensorSpec) -> Result<Packe
 ///
 /// # Errors
 /// A file that cannot be read, or weights that cannot.
-pub fn compare(path: &Path, weights: &mut Weights<'_>) -> Result<Vec<(DType, f64)>> {
+pub fn compare(path: &Path, weights: &mut Weights<'_>, step: &mut Step<'_>) -> Result<Vec<(DType, f64)>> {
     let file = siskin_format::File::open(path, &siskin_format::OpenOptions::default())?;
     let mut worst: Vec<(DType, f64)> = Vec::new();
-    for (spec, info) in schema(file.config()).iter().zip(file.tensors()) {
+    for (at, (spec, info)) in schema(file.config()).iter().zip(file.tensors()).enumerate() {
+        step(COMPARED, at, file.tensors().len());
         let (w, stored) = (weights(spec)?, file.view(info).to_f32());
         let largest = w.iter().fold(0f32, |m, w| m.max(w.abs()));
         let miss = w.iter().zip(&stored).fold(0f32, |m, (w, s)| m.max((w - s).abs()));
@@ -337,14 +354,17 @@ pub fn compare(path: &Path, weights: &mut Weights<'_>) -> Result<Vec<(DType, f64
     Ok(worst)
 }
 
-/// A tokenized text to calibrate by or to measure, at most `most` tokens of it.
+/// A tokenized text to calibrate by or to measure, at most `most` tokens of it: those that `siskin eval` reads, which begin with
+/// what the text begins with and not with the vocabulary's bos.
 ///
 /// # Errors
 /// A file that cannot be read, or a text that the vocabulary cannot express.
 pub fn read_tokens(path: &Path, vocab: &Vocab, most: usize) -> Result<Vec<u32>> {
-    let mut bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    // No token is longer on average than a few bytes, and tokenizing gigabytes for their beginning would take minutes.
-    bytes.truncate(most.saturating_mul(16));
+    let cannot = || Error::io("read", path);
+    let mut bytes = Vec::new();
+    // No token is longer on average than a few bytes, and reading gigabytes for their beginning would take minutes.
+    let most_bytes = most.saturating_mul(16) as u64;
+    std::fs::File::open(path).map_err(cannot())?.take(most_bytes).read_to_end(&mut bytes).map_err(cannot())?;
     bytes.truncate(crate::tokenizer::whole_chars(&bytes));
     let mut ids = crate::tokenizer::encode(vocab, &bytes)?;
     ids.truncate(most);
@@ -384,7 +404,7 @@ mod tests {
                 assert_eq!(file.view(a).to_f32(), again.view(b).to_f32());
             }
         }
-        let worst = compare(&path, &mut weights).unwrap();
+        let worst = compare(&path, &mut weights, &mut |_, _, _| {}).unwrap();
         let ids = self::text(config.context, config.vocab_size as u32);
         (found, worst, Measured::open(&path).unwrap().logits(&[], &ids).unwrap())
     }

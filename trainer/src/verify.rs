@@ -64,6 +64,19 @@ impl Measured {
     /// # Errors
     /// Fewer than 2 tokens, tokens that are no pairs, or ids outside the vocabulary.
     pub fn loss(&self, tokens: &[u32], threads: usize) -> Result<(f64, u64)> {
+        self.loss_telling(tokens, threads, &mut |_| {})
+    }
+
+    /// As [`Measured::loss`]; `tell` learns now and then how many tokens are predicted, of a model that reads no pairs.
+    ///
+    /// # Errors
+    /// As [`Measured::loss`].
+    pub fn loss_telling(
+        &self,
+        tokens: &[u32],
+        threads: usize,
+        tell: &mut dyn FnMut(usize),
+    ) -> Result<(f64, u64)> {
         if self.reads_pairs() {
             let (mut scorer, mut sum) = (self.scorer(threads)?, siskin::Evaluation::default());
             self.each_pair(tokens, u64::MAX, |source, target| {
@@ -71,7 +84,9 @@ impl Measured {
             })?;
             return Ok((sum.loss(), sum.tokens));
         }
-        let options = EvalOptions { threads: Some(threads), ..Default::default() };
+        let mut on_progress = |done, _| tell(done);
+        let options =
+            EvalOptions { threads: Some(threads), on_progress: Some(&mut on_progress), ..Default::default() };
         let found = evaluate(&self.model, tokens, options).map_err(refused)?;
         Ok((found.loss(), found.tokens))
     }
@@ -85,16 +100,28 @@ impl Measured {
         Ok(Meter { scorer: Scorer::new(&self.model, &options).map_err(refused)?, sum: Evaluation::default() })
     }
 
-    /// Reads `tokens` in the windows of an evaluation, and tells `watch` what every matrix multiplies.
+    /// Reads `tokens` in the windows of an evaluation, and tells `watch` what every matrix multiplies, and `tell` after each window
+    /// how many tokens are read.
     ///
     /// # Errors
     /// As [`Measured::loss`].
-    pub fn watch(&self, tokens: &[u32], threads: usize, watch: Watch) -> Result<()> {
+    pub fn watch(
+        &self,
+        tokens: &[u32],
+        threads: usize,
+        watch: Watch,
+        tell: &mut dyn FnMut(usize),
+    ) -> Result<()> {
         let options = SessionOptions { threads: Some(threads), ..Default::default() };
         let mut session = Session::new(self.model.clone(), &options).map_err(refused)?;
         session.set_watch(Some(watch));
         let mut scorer = Scorer::with_session(session);
-        scorer.push(tokens, |_, _| {}).map_err(refused)?;
+        let mut read = 0;
+        for window in tokens.chunks(scorer.window()) {
+            scorer.push(window, |_, _| {}).map_err(refused)?;
+            read += window.len();
+            tell(read);
+        }
         scorer.finish(|_, _| {}).map_err(refused)
     }
 

@@ -88,3 +88,44 @@ fn what_cannot_be_is_one_line() {
     assert!(line.contains("needs --dtype q4"), "{line}");
     assert!(!folder.join("a.siskin").exists() && !folder.join("x.siskin").exists());
 }
+
+/// Where a file cannot be written is said before anything is read, and no source is replaced.
+#[test]
+fn an_output_that_cannot_be_is_refused_and_nothing_is_lost() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    trained(folder);
+    ok(folder, &["export", "run", "-o", "hf", "--format", "safetensors"]);
+    std::fs::create_dir(folder.join("there")).unwrap();
+    for (args, expected) in [
+        ("import hf -o there", "there is a directory, expected the name of a file"),
+        ("import hf -o nowhere/a.siskin", "there is no folder nowhere; create it"),
+        ("import hf -o hf/model.safetensors", "would replace what is read"),
+        ("import hf/model.safetensors -o ./hf/../hf/model.safetensors", "would replace what is read"),
+        ("import hf -o song.txt --text song.txt", "would replace what is read"),
+        ("import hf -o song.txt --dtype q4 --calibrate song.txt", "would replace what is read"),
+        ("export song.siskin -o song.siskin --format gguf", "would replace what is read"),
+        ("export song.siskin -o nowhere/a.gguf --format gguf", "there is no folder nowhere; create it"),
+        ("export run -o there", "there is a directory, expected the name of a file"),
+        ("export song.txt -o a.siskin", "song.txt: not a siskin model"),
+    ] {
+        let before = std::fs::read(folder.join("hf/model.safetensors")).unwrap();
+        let line = fails(folder, &args.split(' ').collect::<Vec<_>>());
+        assert!(line.contains(expected), "{args}: {line}");
+        assert_eq!(std::fs::read(folder.join("hf/model.safetensors")).unwrap(), before);
+    }
+    // An import that fails leaves what stood there, and nothing else.
+    std::fs::write(folder.join("hf/config.json"), "{}").unwrap();
+    let before = std::fs::read(folder.join("song.siskin")).unwrap();
+    fails(folder, &["import", "hf", "-o", "song.siskin"]);
+    assert_eq!(std::fs::read(folder.join("song.siskin")).unwrap(), before);
+    // Nor is a text that has no two tokens calibrated by.
+    std::fs::write(folder.join("empty.txt"), "").unwrap();
+    let line =
+        fails(folder, &["export", "run", "-o", "a.siskin", "--dtype", "q4", "--calibrate", "empty.txt"]);
+    assert!(line.contains("calibrate: 0 tokens, expected at least 2"), "{line}");
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["empty.txt", "hf", "run", "song.siskin", "song.txt", "there"]);
+}

@@ -1,11 +1,12 @@
 //! Byte-pair encoding (Sennrich, Haddow, Birch 2016): of all neighbouring pairs in a word, the one whose merge has
-//! the best rank is merged, the leftmost first, until no pair has a merge.
+//! the best rank is merged, the leftmost first, until no pair has a merge. Distinct merges may share a rank: those of
+//! SentencePiece do that make the same piece or pieces of equal scores.
 
 use super::sentencepiece::Pieces;
 use super::whole::WholeWords;
 use super::{TokenizerError, byte_id, byte_ids};
 use siskin_format::memory::{self, NoMemory};
-use siskin_format::vocab::{PreTokenizer, TokenKind, Vocab, VocabKind};
+use siskin_format::vocab::{Merge, PreTokenizer, TokenKind, Vocab, VocabKind};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -13,6 +14,10 @@ use std::collections::BinaryHeap;
 const SCAN_UP_TO: usize = 96;
 /// The rank of a pair that has no merge.
 const NO_RANK: u32 = u32::MAX;
+/// Rank of a pair's merge, and the token that it makes.
+type Found = (u32, u32);
+/// What a pair without a merge has.
+const NO_MERGE: Found = (NO_RANK, 0);
 
 /// The merges of a vocabulary, in the form that look-ups want.
 ///
@@ -23,7 +28,7 @@ pub(super) struct Bpe {
     alphabet: Alphabet,
     starts: Vec<u32>, // [vocab_size + 1] where the merges of each left id begin in `rights`
     rights: Vec<(u32, u32)>, // [n_merges] (right id, rank)
-    results: Vec<u32>, // [n_merges] by rank
+    results: Vec<u32>, // [n_merges] beside `rights`
     pre_tokenizer: PreTokenizer,
     whole_words: Option<WholeWords>,
 }
@@ -48,23 +53,21 @@ impl Bpe {
         // Counted by left id, so that only the few merges of each have to be sorted.
         let mut ends = memory::collect(starts.iter().copied())?;
         let mut rights = memory::repeated((0, 0), merges.len())?;
-        // SentencePiece's merges share the rank of the first with the same result.
-        let shared = vocab.kind() == VocabKind::SentencePiece;
-        let mut first_ranks = memory::repeated(NO_RANK, if shared { vocab.len() } else { 0 })?;
-        for (rank, merge) in merges.iter().enumerate() {
-            let rank = match first_ranks.get_mut(merge.result as usize) {
-                Some(first) => {
-                    *first = (rank as u32).min(*first);
-                    *first
-                }
-                None => rank as u32,
-            };
+        for (at, merge) in merges.iter().enumerate() {
             let end = &mut ends[merge.left as usize];
-            rights[*end as usize] = (merge.right, rank);
+            rights[*end as usize] = (merge.right, at as u32);
             *end += 1;
         }
         for id in 0..vocab.len() {
             rights[starts[id] as usize..starts[id + 1] as usize].sort_unstable();
+        }
+        let shared = vocab.kind() == VocabKind::SentencePiece;
+        let ranks = if shared { shared_ranks(vocab)? } else { Vec::new() };
+        let mut results = memory::with_capacity(merges.len())?;
+        for (_, rank) in &mut rights {
+            let at = *rank as usize;
+            results.push(merges[at].result);
+            *rank = ranks.get(at).copied().unwrap_or(*rank);
         }
         Ok(Bpe {
             alphabet: match shared {
@@ -73,7 +76,7 @@ impl Bpe {
             },
             starts,
             rights,
-            results: memory::collect(merges.iter().map(|merge| merge.result))?,
+            results,
             pre_tokenizer: vocab.pre_tokenizer(),
             whole_words: vocab.ignore_merges().then(|| WholeWords::new(vocab)).transpose()?,
         })
@@ -91,15 +94,34 @@ impl Bpe {
         self.pre_tokenizer
     }
 
-    /// Rank of the merge of a pair, or `NO_RANK`. Both ids are tokens of the vocabulary.
-    fn rank(&self, left: u32, right: u32) -> u32 {
-        let merges =
-            &self.rights[self.starts[left as usize] as usize..self.starts[left as usize + 1] as usize];
+    /// Rank and result of the merge of a pair; `NO_MERGE` if it has none. Both ids are tokens of the vocabulary.
+    fn find(&self, left: u32, right: u32) -> Found {
+        let start = self.starts[left as usize] as usize;
+        let merges = &self.rights[start..self.starts[left as usize + 1] as usize];
         match merges.binary_search_by_key(&right, |&(right, _)| right) {
-            Ok(found) => merges[found].1,
-            Err(_) => NO_RANK,
+            Ok(found) => (merges[found].1, self.results[start + found]),
+            Err(_) => NO_MERGE,
         }
     }
+}
+
+/// The rank of every merge of SentencePiece, which takes the pair whose result has the best score, the leftmost of equals: that
+/// of the first with the same result, which has the rank of the merge before it if their results' scores are equal.
+fn shared_ranks(vocab: &Vocab) -> Result<Vec<u32>, NoMemory> {
+    let mut firsts = memory::repeated(NO_RANK, vocab.len())?; // by result
+    let score = |id: u32| vocab.scores().map(|scores| scores[id as usize]);
+    let mut before = None;
+    memory::collect(vocab.merges().iter().enumerate().map(|(at, &Merge { result, .. })| {
+        let first = &mut firsts[result as usize];
+        if *first == NO_RANK {
+            *first = match before {
+                Some((rank, last)) if score(last).is_some() && score(last) == score(result) => rank,
+                _ => at as u32,
+            };
+        }
+        before = Some((*first, result));
+        *first
+    }))
 }
 
 /// The working memory of merging; kept between words.
@@ -107,8 +129,8 @@ impl Bpe {
 pub(super) struct Merger {
     unk: Option<u32>,
     ids: Vec<u32>,
-    ranks: Vec<u32>,  // of the pair that begins at each id
-    links: Vec<Link>, // long words only
+    found: Vec<Found>, // for the pair that begins at each id
+    links: Vec<Link>,  // long words only
     heap: Vec<Reverse<Candidate>>,
 }
 
@@ -129,6 +151,7 @@ struct Candidate {
     at: u32,
     left: u32,
     right: u32,
+    result: u32,
 }
 
 impl Merger {
@@ -181,19 +204,19 @@ impl Merger {
 
     /// Quadratic, but with the smallest of constants.
     fn merge_short(&mut self, bpe: &Bpe) -> Result<(), NoMemory> {
-        let Merger { ids, ranks, .. } = self;
-        ranks.clear();
-        memory::reserve(ranks, ids.len())?;
-        ranks.extend(ids.windows(2).map(|pair| bpe.rank(pair[0], pair[1])));
-        while let Some((at, rank)) = best(ranks) {
-            ids[at] = bpe.results[rank as usize];
+        let Merger { ids, found, .. } = self;
+        found.clear();
+        memory::reserve(found, ids.len())?;
+        found.extend(ids.windows(2).map(|pair| bpe.find(pair[0], pair[1])));
+        while let Some((at, result)) = best(found) {
+            ids[at] = result;
             ids.remove(at + 1);
-            ranks.remove(at);
+            found.remove(at);
             if at > 0 {
-                ranks[at - 1] = bpe.rank(ids[at - 1], ids[at]);
+                found[at - 1] = bpe.find(ids[at - 1], ids[at]);
             }
-            if at < ranks.len() {
-                ranks[at] = bpe.rank(ids[at], ids[at + 1]);
+            if at < found.len() {
+                found[at] = bpe.find(ids[at], ids[at + 1]);
             }
         }
         Ok(())
@@ -210,15 +233,15 @@ impl Merger {
         );
         let candidate = |ids: &[u32], at: u32, next: u32| {
             let (left, right) = (ids[at as usize], ids[next as usize]);
-            let rank = bpe.rank(left, right);
-            (rank != NO_RANK).then_some(Reverse(Candidate { rank, at, left, right }))
+            let (rank, result) = bpe.find(left, right);
+            (rank != NO_RANK).then_some(Reverse(Candidate { rank, at, left, right, result }))
         };
         let mut buffer = std::mem::take(heap);
         buffer.clear();
         memory::reserve(&mut buffer, ids.len())?;
         buffer.extend((1..n).filter_map(|next| candidate(ids, next - 1, next)));
         let mut queue = BinaryHeap::from(buffer);
-        while let Some(Reverse(Candidate { rank, at, left, right })) = queue.pop() {
+        while let Some(Reverse(Candidate { at, left, right, result, .. })) = queue.pop() {
             let Link { prev, next } = links[at as usize];
             // Ids of places that were merged away stay in `ids`, so DEAD has to be asked for first.
             if next == DEAD || next == END || ids[at as usize] != left || ids[next as usize] != right {
@@ -227,7 +250,7 @@ impl Merger {
             queue
                 .try_reserve(2)
                 .map_err(|_| NoMemory { bytes: size_of::<Candidate>() * (queue.len() + 2) })?;
-            ids[at as usize] = bpe.results[rank as usize];
+            ids[at as usize] = result;
             let after = links[next as usize].next;
             links[next as usize].next = DEAD;
             links[at as usize].next = after;
@@ -252,22 +275,22 @@ impl Merger {
     }
 }
 
-/// The best rank and where it is, the leftmost of equals; `None` if no pair has a merge.
-fn best(ranks: &[u32]) -> Option<(usize, u32)> {
-    let (mut at, mut rank) = (0, NO_RANK);
-    for (i, &r) in ranks.iter().enumerate() {
-        if r < rank {
-            (at, rank) = (i, r);
+/// Where the best rank is, the leftmost of equals, and the result; `None` if no pair has a merge.
+fn best(found: &[Found]) -> Option<(usize, u32)> {
+    let (mut at, mut best) = (0, NO_MERGE);
+    for (i, &found) in found.iter().enumerate() {
+        if found.0 < best.0 {
+            (at, best) = (i, found);
         }
     }
-    (rank != NO_RANK).then_some((at, rank))
+    (best.0 != NO_RANK).then_some((at, best.1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use siskin_format::vocab::{Merge, SpecialIds, VocabKind, VocabParts};
+    use siskin_format::vocab::{SpecialIds, VocabParts};
 
     /// A vocabulary over the bytes a, b, c with the merges of the given pairs of tokens, in order.
     fn vocab(pairs: &[(&str, &str)]) -> Vocab {
@@ -301,8 +324,10 @@ mod tests {
     fn both(vocab: &Vocab, word: &str) -> Vec<String> {
         let bpe = Bpe::new(vocab).unwrap();
         let mut merger = Merger::default();
-        let Alphabet::Bytes(alphabet) = &bpe.alphabet else { panic!("bytes") };
-        merger.ids.extend(word.bytes().map(|b| alphabet[b as usize]));
+        match &bpe.alphabet {
+            Alphabet::Bytes(alphabet) => merger.ids.extend(word.bytes().map(|b| alphabet[b as usize])),
+            Alphabet::Pieces(pieces) => pieces.push(word.as_bytes(), &[], 0, &mut merger.ids).unwrap(),
+        }
         let ids = merger.ids.clone();
         merger.merge_short(&bpe).unwrap();
         let short = merger.ids.clone();
@@ -341,6 +366,63 @@ mod tests {
         assert_eq!(ids, [3, 2]);
     }
 
+    /// SentencePiece's vocabulary of pieces with scores, with every merge of it in the order of the scores.
+    fn scored(pieces: &[(&str, f32)], keep_scores: bool) -> Vocab {
+        let id = |text: &str| pieces.iter().position(|(piece, _)| *piece == text).map(|id| id as u32);
+        let mut merges = Vec::new();
+        for (result, (piece, _)) in pieces.iter().enumerate() {
+            for at in 1..piece.len() {
+                if let (Some(left), Some(right)) = (id(&piece[..at]), id(&piece[at..])) {
+                    merges.push(Merge { left, right, result: result as u32 });
+                }
+            }
+        }
+        let score = |merge: &Merge| pieces[merge.result as usize].1;
+        merges.sort_by(|a, b| score(b).total_cmp(&score(a))); // stable: of equal scores in the order of the ids
+        Vocab::new(VocabParts {
+            kind: VocabKind::SentencePiece,
+            tokens: pieces.iter().map(|(piece, _)| (piece.as_bytes().to_vec(), TokenKind::Normal)).collect(),
+            scores: keep_scores.then(|| pieces.iter().map(|&(_, score)| score).collect()),
+            merges,
+            ..VocabParts::default()
+        })
+        .unwrap()
+    }
+
+    /// The definition: of all neighbours that make a piece the pair whose piece has the best score, the leftmost of equals.
+    fn by_definition(pieces: &[(&str, f32)], word: &str) -> Vec<String> {
+        let mut parts: Vec<String> = word.chars().map(String::from).collect();
+        loop {
+            let mut best: Option<(usize, f32)> = None;
+            for at in 1..parts.len() {
+                let joined = format!("{}{}", parts[at - 1], parts[at]);
+                let score = pieces.iter().find(|(piece, _)| *piece == joined).map(|&(_, score)| score);
+                if let Some(score) = score
+                    && best.is_none_or(|(_, s)| score > s)
+                {
+                    best = Some((at, score));
+                }
+            }
+            let Some((at, _)) = best else { return parts };
+            let right = parts.remove(at);
+            parts[at - 1] += &right;
+        }
+    }
+
+    #[test]
+    fn of_pieces_with_equal_scores_the_leftmost_goes_first() {
+        let pieces = [("a", 0.0), ("b", 0.0), ("c", 0.0), ("bc", -1.0), ("ab", -1.0), ("ca", -2.0)];
+        assert_eq!(both(&scored(&pieces, true), "abc"), ["ab", "c"]);
+        assert_eq!(both(&scored(&pieces, true), "bcabc"), ["bc", "ab", "c"]);
+        let long = "abc".repeat(SCAN_UP_TO);
+        assert_eq!(both(&scored(&pieces, true), &long), by_definition(&pieces, &long));
+        // Without scores the merges' order is all that says which is better.
+        assert_eq!(both(&scored(&pieces, false), "abc"), ["a", "bc"]);
+        // Zeros are equal whatever their signs.
+        let pieces = [("a", 0.0), ("b", 0.0), ("c", 0.0), ("bc", 0.0), ("ab", -0.0)];
+        assert_eq!(both(&scored(&pieces, true), "abc"), ["ab", "c"]);
+    }
+
     proptest! {
         #[test]
         fn scanning_and_the_heap_agree(
@@ -360,6 +442,20 @@ mod tests {
                 }
             }
             both(&vocab(&pairs), &word);
+        }
+
+        #[test]
+        fn scores_are_taken_as_sentencepiece_takes_them(
+            texts in Just(vec![
+                "aa", "ab", "bc", "ca", "cc", "aaa", "aab", "abc", "bca", "cab", "aaaa", "abab", "abca", "bcbc", "abcab",
+            ]).prop_shuffle(),
+            scores in prop::collection::vec(-3i32..=0, 15),
+            n in 0usize..=15,
+            word in "[abc]{0,120}",
+        ) {
+            let mut pieces = vec![("a", 0.0), ("b", 0.0), ("c", 0.0)];
+            pieces.extend(texts.iter().copied().zip(scores.iter().map(|&score| score as f32)).take(n));
+            prop_assert_eq!(both(&scored(&pieces, true), &word), by_definition(&pieces, &word));
         }
     }
 }

@@ -83,7 +83,8 @@ impl fmt::Display for Error {
             ),
             Error::UnknownSource { path, found } => write!(
                 f,
-                "{}: {found}; expected a GGUF file, a llama2.c .bin, or a folder with config.json and safetensors",
+                "{}: {found}; expected a GGUF file, a llama2.c .bin, a folder with config.json and safetensors, or a recurrent model's \
+                 .safetensors with its .toml",
                 path.display()
             ),
             Error::Malformed { path, problem }

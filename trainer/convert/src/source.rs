@@ -23,9 +23,12 @@ pub(crate) struct Source {
 impl Source {
     /// Maps the file.
     pub(crate) fn open(path: &Path) -> Result<Source> {
+        let malformed = |problem| Error::Malformed { path: path.to_path_buf(), problem };
         let bytes = Mapped::open(path).map_err(|error| match error {
             siskin_format::Error::Io { source, .. } => Error::io("open", path)(source),
-            other => Error::Malformed { path: path.to_path_buf(), problem: other.to_string() },
+            siskin_format::Error::Empty => malformed("the file is empty; copy or download it again".into()),
+            siskin_format::Error::NotAFile { kind, .. } => malformed(format!("is {kind}, expected a file")),
+            other => malformed(other.to_string()),
         })?;
         Ok(Source { path: path.to_path_buf(), bytes })
     }
@@ -103,7 +106,13 @@ fn within(source: &Source, most: usize) -> Result<&[u8]> {
 /// A name or a value out of a file, short and in one line.
 pub(crate) fn shown(name: &str) -> String {
     const MOST: usize = 100;
-    let mut line: String = name.chars().take(MOST).flat_map(char::escape_debug).collect();
+    let mut line = String::new();
+    for c in name.chars().take(MOST) {
+        match c {
+            '"' | '\'' => line.push(c), // nothing that shows a name takes them for its end
+            c => line.extend(c.escape_debug()),
+        }
+    }
     if name.chars().nth(MOST).is_some() {
         line.push('…');
     }

@@ -55,7 +55,8 @@ impl Inputs {
 }
 
 impl Statistics {
-    /// Reads `tokens` with the float `model` and gathers what the matrices that are `wanted` multiply.
+    /// Reads `tokens` with the float `model` and gathers what the matrices that are `wanted` multiply; `tell` learns how many
+    /// tokens are read.
     ///
     /// # Errors
     /// As [`Measured::loss`].
@@ -64,6 +65,7 @@ impl Statistics {
         tokens: &[u32],
         threads: usize,
         wanted: impl Fn(&str) -> bool + Send + 'static,
+        tell: &mut dyn FnMut(usize),
     ) -> Result<Statistics> {
         let found = Arc::new(Mutex::new(Gathered::default()));
         let to = found.clone();
@@ -76,6 +78,7 @@ impl Statistics {
                     to.lock().unwrap_or_else(PoisonError::into_inner).add(&names, x, rows);
                 }
             }),
+            tell,
         )?;
         let Gathered { hessians, of } =
             std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));

@@ -132,7 +132,9 @@ impl Keys<'_, '_> {
 pub(crate) fn read(frame: &Frame<'_>, rope_freqs: Option<Vec<f32>>) -> Result<(Arch, ModelConfig), Problem> {
     let arch = Arch::of(frame)?;
     if frame.tensors.is_empty() {
-        return Err(Problem::Unsupported("has a vocabulary but no weights".to_string()));
+        return Err(Problem::Unsupported(
+            "has a vocabulary but no weights; import the GGUF file of a model".to_string(),
+        ));
     }
     let keys = Keys { frame, arch };
     keys.refuse_unknown_arithmetic()?;

@@ -1,5 +1,8 @@
 //! Reading forwards through bytes that may end anywhere.
 
+/// What a file is that ends too early.
+pub(crate) const CUT: &str = "it is cut short or damaged, get it again";
+
 /// More bytes were asked for than are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Short {
@@ -9,7 +12,7 @@ pub(crate) struct Short {
 
 impl From<Short> for String {
     fn from(Short { wanted, left }: Short) -> String {
-        format!("{wanted} bytes are expected, but the file ends after {left}")
+        format!("{wanted} bytes are expected, but the file ends after {left}; {CUT}")
     }
 }
 
@@ -65,7 +68,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn string(&mut self) -> Result<&'a [u8], String> {
         let len = self.u64()?;
         self.take(len).map_err(|Short { left, .. }| {
-            format!("a string claims {len} bytes, but the file ends after {left}")
+            format!("a string claims {len} bytes, but the file ends after {left}; {CUT}")
         })
     }
 

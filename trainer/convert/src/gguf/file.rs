@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::blocks::{self, BlockType};
-use super::cursor::Cursor;
+use super::cursor::{CUT, Cursor};
 use super::value::{Array, Value, show};
 use crate::error::Error;
 
@@ -95,7 +95,7 @@ impl<'a> Frame<'a> {
         if needed > cursor.left() as u64 {
             return Err(format!(
                 "the header claims {n_keys} metadata keys and {n_tensors} tensors, which need {needed} bytes at least, \
-                 but {} are left",
+                 but {} are left; {CUT}",
                 cursor.left()
             )
             .into());

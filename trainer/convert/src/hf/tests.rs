@@ -196,7 +196,7 @@ fn what_cannot_be_expressed_is_named() {
             "llama",
             "hidden_size",
             serde_json::json!("16\n"),
-            "hidden_size is \\\"16\\\\n\\\", expected a whole number",
+            "hidden_size is \"16\\\\n\", expected a whole number",
         ),
         ("llama", "hidden_size", serde_json::json!(-16), "hidden_size is -16, expected a whole number"),
         ("llama", "hidden_size", serde_json::json!(null), "hidden_size is missing"),

@@ -8,8 +8,6 @@
 
 use siskin_format::config::{MAX_BLOCKS, MAX_DIM, MAX_VOCAB};
 
-use super::layout::Layout;
-
 /// The first four bytes of versions 1 and 2.
 const MAGIC: u32 = 0x616B_3432;
 /// Where the data of versions 1 and 2 begins.
@@ -94,14 +92,10 @@ impl Header {
     }
 }
 
-/// Whether a file is one of these: by its magic, or, for version 0, by sizes that fit the file to the byte.
+/// Whether a file is one of these: by its magic, or, for version 0, by seven sizes that a model may have.
 pub(crate) fn begins(bytes: &[u8]) -> bool {
     let has_magic = bytes.first_chunk::<4>().is_some_and(|magic| u32::from_le_bytes(*magic) == MAGIC);
-    has_magic
-        || Header::read(bytes)
-            .ok()
-            .and_then(|header| Layout::of(&header))
-            .is_some_and(|layout| layout.end() == bytes.len() as u64)
+    has_magic || Header::read(bytes).is_ok()
 }
 
 struct Words<'a>(&'a [u8]);

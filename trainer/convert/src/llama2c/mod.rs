@@ -60,7 +60,9 @@ fn layout(header: &Header, source: &Source) -> Result<Layout> {
     match (layout.end(), source.bytes().len() as u64) {
         (expected, found) if expected == found => Ok(layout),
         (expected, found) => Err(source.malformed(format!(
-            "{found} bytes, but the header describes {expected}; the file is cut short, or not what its header says"
+            "{found} bytes, but a llama2.c file with its first numbers (dim {}, {} layers, {} tokens) has {expected}; it is cut short, \
+             or not such a file",
+            header.dim, header.n_layers, header.vocab_size
         ))),
     }
 }

@@ -73,7 +73,7 @@ fn each_malformed_file_is_one_line() {
         long(8, 0, "dim is 0, expected 1 to"),
         long(8, i32::MAX, "dim is 2147483647, expected 1 to"),
         long(8, 15, "head_dim 3 is not a multiple of the RoPE pair 2"),
-        long(8, 1 << 20, "but the header describes"),
+        long(8, 1 << 20, "(dim 1048576, 2 layers, 40 tokens) has"),
         long(12, -1, "hidden_dim is -1"),
         long(16, 1025, "n_layers is 1025, expected 1 to 1024"),
         long(20, 0, "n_heads is 0"),
@@ -81,10 +81,10 @@ fn each_malformed_file_is_one_line() {
         long(20, 16, "head_dim 1 is not a multiple of the RoPE pair 2"),
         long(24, 3, "n_heads 4 is not a multiple of n_kv_heads 3"),
         long(28, -40, "vocab_size is -40"),
-        long(28, 41, "bytes, but the header describes"),
+        long(28, 41, "bytes, but a llama2.c file with its first numbers"),
         long(32, 0, "seq_len is 0"),
         (36, vec![2], "tied is 2, expected 0 or 1"),
-        (36, vec![0], "but the header describes"),
+        (36, vec![0], "but a llama2.c file with its first numbers"),
         (256, f32::NAN.to_le_bytes().to_vec(), "tensor blocks.0.norm1.weight: element 0 is NaN"),
     ];
     for (at, bytes, expected) in v1 {
@@ -96,7 +96,7 @@ fn each_malformed_file_is_one_line() {
         (0, "the group size is 0"),
         (-16, "the group size is -16"),
         (7, "groups of 7 do not fill"),
-        (8, "bytes, but the header describes"),
+        (8, "bytes, but a llama2.c file with its first numbers"),
         (i32::MAX, "do not fill"),
     ] {
         let (_folder, path) = patched("v2.bin", 37, &i32::to_le_bytes(group));
@@ -105,13 +105,21 @@ fn each_malformed_file_is_one_line() {
     }
 }
 
-/// Version 0 has no magic: sizes that do not fit to the byte are no llama2.c file.
+/// Version 0 has no magic: seven sizes that a model may have are its header, and the file has to be as long as they say.
 #[test]
-fn version_0_is_known_by_its_size() {
+fn version_0_is_known_by_its_sizes() {
     let whole = fs::read(file("v0.bin")).unwrap();
-    assert!(begins(&whole) && !begins(&whole[..whole.len() - 1]) && !begins(&[]) && !begins(&[0; 28]));
-    let (_folder, path) = written(&whole[..whole.len() - 4]);
-    assert!(refused(opened(&path)).contains("bytes that begin with"));
+    assert!(begins(&whole) && begins(&whole[..28]) && !begins(&whole[..27]) && !begins(&[0; 28]));
+    let words = b"Once upon a time there was a little girl.";
+    assert!(!begins(words) && !begins(&[0xff; 28]) && !begins(&[]));
+    for length in [28, 40, whole.len() / 2, whole.len() - 4] {
+        let (_folder, path) = written(&whole[..length]);
+        let line = refused(opened(&path));
+        assert!(
+            line.contains("but a llama2.c file with its first numbers (dim 16, 2 layers, 40 tokens) has"),
+            "{line}"
+        );
+    }
     for name in ["v1.bin", "v2.bin"] {
         let whole = fs::read(file(name)).unwrap();
         for length in [1, 4, 8, 40, 255, 256, whole.len() / 2, whole.len() - 1] {
@@ -119,7 +127,7 @@ fn version_0_is_known_by_its_size() {
             refused(opened(&path));
         }
         let (_folder, path) = written(&[&whole[..], &[0]].concat());
-        assert!(refused(opened(&path)).contains("but the header describes"));
+        assert!(refused(opened(&path)).contains("but a llama2.c file with its first numbers"));
     }
 }
 

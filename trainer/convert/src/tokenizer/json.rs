@@ -97,6 +97,10 @@ pub fn from_json(path: &Path, source: &JsonTokenizer<'_>, vocab_size: usize) -> 
     if !root.is_object() {
         return Err(refuse(path, "is not the JSON of a tokenizer: expected an object"));
     }
+    if !root["model"].is_object() {
+        let problem = "is JSON without a tokenizer's \"model\"; expected the tokenizer.json that the tokenizers library writes";
+        return Err(refuse(path, problem));
+    }
     if let Some(kind) = root["model"]["type"].as_str().filter(|&kind| kind != "BPE") {
         return Err(refuse(path, format!("the tokenizer's model is {kind}, supported is BPE")));
     }

@@ -8,7 +8,7 @@
 //! Neither the number of tokens nor their kinds are there: 0, 1 and 2 are unknown, begin and end, and `<0xXX>` is a byte.
 //! (Karpathy 2023, `tokenizer.py` and `run.c`.)
 
-use super::{Converted, finish, merges_from_scores, refuse, spelled_byte};
+use super::{Converted, finish, merges_from_scores, misfit, refuse, spelled_byte};
 use crate::error::Result;
 use siskin_format::vocab::{MAX_TOKEN_LEN, SpecialIds, TokenKind, VocabKind, VocabParts};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub fn from_llama2c(path: &Path, bytes: &[u8], vocab_size: usize) -> Result<Conv
         let id = tokens.len();
         let (score, len) = (f32::from_le_bytes(*score), i32::from_le_bytes(*len));
         let len = usize::try_from(len).ok().filter(|&len| len <= MAX_TOKEN_LEN).ok_or_else(|| {
-            refuse(path, format!("token {id} is {len} bytes long, expected 1 to {MAX_TOKEN_LEN}"))
+            refuse(path, format!("token {id} is {len} bytes long, expected 1 to {MAX_TOKEN_LEN}; is it a tokenizer.bin of llama2.c?"))
         })?;
         let Some(token) = rest.get(8..8 + len) else { break };
         tokens.push(match (id, spelled_byte(token)) {
@@ -41,10 +41,12 @@ pub fn from_llama2c(path: &Path, bytes: &[u8], vocab_size: usize) -> Result<Conv
         }
     }
     if tokens.len() != vocab_size || !rest.is_empty() {
-        let n = tokens.len();
-        let found =
-            if rest.is_empty() { format!("{n} tokens") } else { format!("{n} tokens and more bytes") };
-        return Err(refuse(path, format!("has {found}, the model has {vocab_size} tokens")));
+        let found = match (tokens.len(), rest.is_empty()) {
+            (n, true) => format!("{n} tokens"),
+            (n, false) if n > vocab_size => format!("more than {vocab_size} tokens"),
+            (n, false) => format!("{n} tokens and {} more bytes", rest.len()),
+        };
+        return Err(misfit(path, &found, vocab_size));
     }
     let merges = merges_from_scores(&tokens, &scores);
     let special = SpecialIds { bos: Some(1), eos: Some(2), unk: Some(0), pad: None };

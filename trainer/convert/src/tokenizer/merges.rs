@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 /// The merges of SentencePiece's BPE, which has none but takes, of all neighbours that make a piece, the pair whose piece has
 /// the best score: every way to make a normal token of two others, in the order of the scores, of equal scores in that of the
-/// ids. `scores[id]` is that of `tokens[id]`; a token without one is the last.
+/// ids. A vocabulary that keeps the scores takes the leftmost of those with equal scores, as SentencePiece does. `scores[id]` is that of `tokens[id]`; a token without one is the last.
 pub fn merges_from_scores(tokens: &[(Vec<u8>, TokenKind)], scores: &[f32]) -> Vec<Merge> {
     let normal = || tokens.iter().enumerate().filter(|(_, (_, kind))| *kind == TokenKind::Normal);
     let ids: HashMap<&[u8], u32> = normal().map(|(id, (bytes, _))| (bytes.as_slice(), id as u32)).collect();

@@ -48,6 +48,12 @@ fn refuse(path: &Path, problem: impl Into<String>) -> Error {
     Error::Tokenizer { path: path.to_path_buf(), problem: problem.into() }
 }
 
+/// The error of a tokenizer that is not the model's.
+pub(crate) fn misfit(path: &Path, found: &str, rows: usize) -> Error {
+    let hint = "take the tokenizer that came with the model";
+    refuse(path, format!("{found}, but the embedding has {rows} rows; {hint}"))
+}
+
 /// A token as SentencePiece spells it, with its spaces.
 fn with_spaces(token: &str) -> Vec<u8> {
     token.replace(SPACE_MARK, " ").into_bytes()
@@ -70,7 +76,7 @@ fn finish(
 ) -> Result<Converted> {
     let n = parts.tokens.len();
     if n > vocab_size {
-        return Err(refuse(path, format!("the tokenizer has {n} tokens, the model {vocab_size}")));
+        return Err(misfit(path, &format!("{n} tokens"), vocab_size));
     }
     if n < vocab_size {
         notes.push(format!("{} tokens without text pad the tokenizer's {n}", vocab_size - n));

@@ -1,7 +1,7 @@
 //! `export` and `init`: files from a run's checkpoint, and files of untrained models.
 
 use siskin_format::receipt::{Origin, Receipt, Training};
-use siskin_format::{DType, File, ModelConfig, OpenOptions, TensorSpec, Vocab};
+use siskin_format::{DType, File, ModelConfig, OpenOptions, TensorSpec, Vocab, schema};
 use siskin_trainer::checkpoint::Checkpoint;
 use siskin_trainer::export::{MAX_MEASURED, Trained};
 use siskin_trainer::params::ParamStore;
@@ -15,24 +15,42 @@ use siskin_trainer::train::run::{Meta, exported_weights, texts_of, trainer_confi
 use siskin_trainer::{Error, Result, tokenizer};
 
 use crate::args::{ExportArgs, InitArgs};
+use crate::import::check_output;
 use crate::steps::Steps;
 
 pub fn export(args: ExportArgs) -> Result<()> {
+    // A .siskin file may replace the one that it is made of; safetensors are a folder, which is made.
+    match args.format.as_str() {
+        "siskin" => check_output(&args.output, [])?,
+        "gguf" => check_output(&args.output, args.run.is_file().then_some(&*args.run))?,
+        _ => {}
+    }
     if args.run.is_file() { export_file(&args) } else { export_run(args) }
 }
 
 /// What a model's tensors hold, for a writer of another form.
-struct Known<F>(F);
+struct Known<F> {
+    weights: F,
+    steps: Steps,
+    read: usize,
+    n_tensors: usize,
+}
 
 impl<F: FnMut(&TensorSpec) -> Vec<f32>> siskin_convert::Weights for Known<F> {
     fn read(&mut self, spec: &TensorSpec) -> siskin_convert::Result<Vec<f32>> {
-        Ok((self.0)(spec))
+        self.steps.at("tensors written", self.read, self.n_tensors);
+        self.read = (self.read + 1).min(self.n_tensors); // a writer may ask twice
+        Ok((self.weights)(spec))
     }
 }
 
 /// Another form of a `.siskin` file, from the weights that it holds.
 fn export_file(args: &ExportArgs) -> Result<()> {
-    let file = File::open(&args.run, &OpenOptions { verify_weights: true, ..Default::default() })?;
+    let file = File::open(&args.run, &OpenOptions { verify_weights: true, ..Default::default() });
+    let file = file.map_err(|error| match error {
+        error @ siskin_format::Error::Io { .. } => Error::from(error),
+        error => Error::Export(format!("{}: {error}", args.run.display())),
+    })?;
     let (config, vocab) = (file.config().clone(), file.vocab().clone());
     let held = file.tensors().iter().find(|info| !info.is_vector).map_or(DType::Q8, |info| info.dtype);
     let weights = |spec: &TensorSpec| file.tensor(&spec.name).map(|view| view.to_f32()).unwrap_or_default();
@@ -84,10 +102,12 @@ fn convert(
         return Err(refused("bits-per-weight", "bits-per-weight"));
     }
     let said = args.rounding.dtype.as_deref().and_then(DType::from_name);
-    let (output, mut weights) = (args.output.display(), Known(weights));
+    let output = args.output.display();
+    let mut weights = Known { weights, steps: Steps::new(), read: 0, n_tensors: schema(config).len() };
     if args.format == "gguf" {
         let dtype = said.unwrap_or(dtype);
         siskin_convert::gguf::write(&args.output, config, vocab, &mut weights, dtype)?;
+        weights.steps.finish();
         println!("exported {output}: GGUF, {dtype}");
         eprintln!("next: llama-cli -m {output}");
         return Ok(());
@@ -97,6 +117,7 @@ fn convert(
         return Err(Error::Setting { key: "dtype", problem });
     }
     siskin_convert::safetensors::write(&args.output, config, vocab, &mut weights)?;
+    weights.steps.finish();
     println!("exported {output}: safetensors, f32");
     // What came from a recurrent stack is a state dict, which transformers does not know.
     let recurrent = config.blocks.iter().all(|block| block.recurrent().is_some());

@@ -1,5 +1,6 @@
 //! `import`: a model from elsewhere as a `.siskin` file.
 
+use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,6 +18,9 @@ const MOST_MEASURED: usize = 1 << 18;
 
 pub fn import(args: ImportArgs) -> Result<()> {
     let started = Instant::now();
+    let (tokenizer, text) = (args.tokenizer.as_deref(), args.text.as_deref());
+    let inputs = [Some(&*args.source), tokenizer, text, args.rounding.calibrate.as_deref()];
+    check_output(&args.output, inputs.into_iter().flatten())?;
     let options = siskin_convert::Options { tokenizer: args.tokenizer.clone(), ..Default::default() };
     let mut import = siskin_convert::open(&args.source, &options)?;
     for note in &import.notes {
@@ -54,16 +58,52 @@ pub fn import(args: ImportArgs) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file can be written at `output` that replaces none of what is read: what would otherwise show after minutes, or not at all.
+///
+/// # Errors
+/// A folder that does not exist, a directory, or one of `inputs`, or what a folder of weights among them holds.
+pub fn check_output<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let refuse = |line: String| Err(Error::Export(line));
+    let (name, folder) = (output.display(), output.parent().unwrap_or(Path::new("")));
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        return refuse(format!("cannot write {name}: there is no folder {}; create it", folder.display()));
+    }
+    let Ok(there) = output.canonicalize() else { return Ok(()) };
+    if there.is_dir() {
+        return refuse(format!("{name} is a directory, expected the name of a file"));
+    }
+    for input in inputs {
+        let Ok(read) = input.canonicalize() else { continue };
+        let holds = read.is_dir() && there.parent() == Some(&read) && !begins_as_siskin(&there);
+        if read == there || holds {
+            return refuse(format!("{name} would replace what is read; name another file with -o"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a `.siskin` file, by its first bytes.
+fn begins_as_siskin(path: &Path) -> bool {
+    let mut first = [0; siskin_format::header::MAGIC.len()];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && first == siskin_format::header::MAGIC
+}
+
 /// The text to measure and its name.
 pub fn measured(path: Option<&Path>, vocab: &Vocab) -> Result<Option<(String, Vec<u32>)>> {
     let Some(path) = path else { return Ok(None) };
-    let ids = read_tokens(path, vocab, MOST_MEASURED)?;
+    let mut ids = read_tokens(path, vocab, MOST_MEASURED + 1)?;
     if ids.len() < 2 {
         return Err(Error::Data(format!(
             "{}: {} tokens, expected at least 2 to measure",
             path.display(),
             ids.len()
         )));
+    }
+    if ids.len() > MOST_MEASURED {
+        ids.truncate(MOST_MEASURED);
+        let n = thousands(MOST_MEASURED as f64);
+        eprintln!("note: {} is longer than the {n} tokens that are measured of it", path.display());
     }
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     Ok(Some((name, ids)))
@@ -103,7 +143,10 @@ fn shortened(names: &[String]) -> String {
 
 /// Compares the file with its source.
 fn verify(path: &Path, weights: &mut round::Weights<'_>) -> Result<()> {
-    for (dtype, share) in round::compare(path, weights)? {
+    let mut steps = Steps::new();
+    let found = round::compare(path, weights, &mut |what, at, of| steps.at(what, at, of))?;
+    drop(steps);
+    for (dtype, share) in found {
         let expected = match dtype {
             DType::F32 => "expected 0",
             DType::F16 => "rounding alone gives up to 0.05 %",
@@ -129,6 +172,12 @@ impl RoundingArgs {
         let dtype = self.dtype.as_deref().and_then(DType::from_name).unwrap_or(default);
         let most = self.calibration_tokens.unwrap_or(1 << 14);
         let calibration = self.calibrate.as_deref().map(|path| read_tokens(path, vocab, most)).transpose()?;
+        if let Some(found) = calibration.as_ref().map(Vec::len).filter(|&found| found < 2) {
+            return Err(Error::Setting {
+                key: "calibrate",
+                problem: format!("{found} tokens, expected at least 2"),
+            });
+        }
         if calibration.is_some() && !matches!(dtype, DType::Q8 | DType::Q4) {
             let problem = format!("{dtype} weights are not rounded by a text; use --dtype q8 or q4");
             return Err(Error::Setting { key: "calibrate", problem });
