@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::model::{Batch, CarriedState, Gradients, Model, Noise, Observed, Source};
+use crate::model::{Batch, CarriedState, Goal, Gradients, Model, Noise, Observed, Source};
 use crate::ops::simd::add_into;
 use crate::params::ParamStore;
 use crate::tape::Tape;
@@ -69,6 +69,17 @@ struct Part<T> {
     windows: usize,
     training: CarriedState<T>,
     evaluation: CarriedState<T>,
+    /// The teacher's.
+    teaching: CarriedState<T>,
+}
+
+/// A model whose answers another one learns.
+#[derive(Debug)]
+pub struct Teacher<T> {
+    /// The model, of the student's configuration.
+    pub model: Model<T>,
+    /// Its parameters.
+    pub store: ParamStore<T>,
 }
 
 /// What one core works with.
@@ -88,6 +99,7 @@ pub struct DataParallel<T> {
     batch: usize,
     /// What each window of a training batch is cut into.
     pieces: usize,
+    teacher: Option<Teacher<T>>,
     threads: rayon::ThreadPool,
 }
 
@@ -126,13 +138,19 @@ impl<T: Float> DataParallel<T> {
         let bounds = |s: usize| s * batch / shards;
         let shards =
             (0..shards).map(|s| Shard::new(model, bounds(s)..bounds(s + 1), division.windows)).collect();
-        Ok(DataParallel { shards, tapes: Tapes(Mutex::new(Vec::new())), batch, pieces: 1, threads: pool })
+        let tapes = Tapes(Mutex::new(Vec::new()));
+        Ok(DataParallel { shards, tapes, batch, pieces: 1, teacher: None, threads: pool })
     }
 
     /// From now on each window of a training batch goes through the model as `pieces` shorter ones, which do not see each
     /// other. For models without recurrent blocks, which would carry nothing between the pieces.
     pub fn cut_windows(&mut self, pieces: usize) {
         self.pieces = pieces;
+    }
+
+    /// From now on the loss of a training step is the divergence of the model's answers from those of `teacher`, which reads the same windows.
+    pub fn learn_from(&mut self, teacher: Teacher<T>) {
+        self.teacher = Some(teacher);
     }
 
     /// Trains on a batch as far as the gradient of its mean loss, which [`DataParallel::gradient`] then gives; moves the
@@ -163,9 +181,10 @@ impl<T: Float> DataParallel<T> {
         let counted = batch.counted();
         let scale = T::from_f64(1.0 / counted.max(1) as f64);
         let (shards, tapes, values, pieces) = (&mut self.shards, &self.tapes, &*store, self.pieces);
+        let teacher = self.teacher.as_ref();
         self.threads.install(|| {
             shards.par_iter_mut().with_max_len(1).for_each(|shard| {
-                tapes.lend(|tape| shard.train(tape, model, values, batch, pieces, noise, scale));
+                tapes.lend(|tape| shard.train(tape, model, values, teacher, batch, pieces, noise, scale));
             });
             sum_tree(shards);
         });
@@ -214,14 +233,19 @@ impl<T: Float> DataParallel<T> {
 
     /// Forgets the recurrent state of training: what follows is another text.
     pub fn reset_state(&mut self) {
-        self.parts_mut().for_each(|part| part.training.reset());
+        self.parts_mut().for_each(|part| {
+            part.training.reset();
+            part.teaching.reset();
+        });
     }
 
     /// Forgets the recurrent state of some windows of training.
     pub fn reset_windows(&mut self, windows: std::ops::Range<usize>) {
         for part in self.parts_mut() {
             let inside = |window: usize| window.clamp(part.first, part.first + part.windows) - part.first;
-            part.training.reset_some(inside(windows.start)..inside(windows.end), part.windows);
+            let some = inside(windows.start)..inside(windows.end);
+            part.training.reset_some(some.clone(), part.windows);
+            part.teaching.reset_some(some, part.windows);
         }
     }
 
@@ -290,8 +314,8 @@ impl<T: Float> Shard<T> {
         let bound = |p: usize| windows.start + p * windows.len() / n_parts;
         let part = |p: usize| {
             let n = bound(p + 1) - bound(p);
-            let (training, evaluation) = (model.new_state(n), model.new_state(n));
-            Part { first: bound(p), windows: n, training, evaluation }
+            let [training, evaluation, teaching] = [(); 3].map(|()| model.new_state(n));
+            Part { first: bound(p), windows: n, training, evaluation, teaching }
         };
         Shard {
             gradient: vec![T::ZERO; model.param_layout().len()],
@@ -306,6 +330,7 @@ impl<T: Float> Shard<T> {
         tape: &mut Tape<T>,
         model: &Model<T>,
         store: &ParamStore<T>,
+        teacher: Option<&Teacher<T>>,
         batch: Batch<'_>,
         pieces: usize,
         noise: Noise,
@@ -318,7 +343,12 @@ impl<T: Float> Shard<T> {
             let noise = Noise { part: part.first as u64, ..noise };
             let grads = Gradients { flat: &mut self.gradient, moments: &mut self.moments };
             let (state, rows) = (&mut part.training, cut(batch, part.first, part.windows).cut_into(pieces));
-            self.loss += model.loss_and_gradient(tape, store, grads, rows, state, noise, scale);
+            let hidden = teacher.map(|t| t.model.hidden(tape, &t.store, rows, &mut part.teaching));
+            let goal = match (teacher, &hidden) {
+                (Some(t), Some(hidden)) => Goal::Teacher(t.model.lesson(&t.store.values, hidden)),
+                _ => Goal::Targets,
+            };
+            self.loss += model.learn(goal, tape, store, grads, rows, state, noise, scale);
         }
     }
 
@@ -353,7 +383,7 @@ fn cut(batch: Batch<'_>, first: usize, windows: usize) -> Batch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tests::{filled, gru_config, tiny_gpt, tiny_seq2seq, tokens};
+    use crate::model::tests::{filled, gru_config, lstm_config, tiny_gpt, tiny_seq2seq, tokens};
 
     fn source_of<'a>(config: &siskin_format::ModelConfig, ids: &'a [u32]) -> Source<'a> {
         match config.has_encoder() {
@@ -413,6 +443,34 @@ mod tests {
         for (loss, gradient) in &results[1..] {
             assert!((loss - results[0].0).abs() < 1e-12);
             assert!(gradient.iter().zip(&results[0].1).all(|(a, b)| (a - b).abs() < 1e-12));
+        }
+    }
+
+    /// A student of its own weights learns nothing, window after window of a recurrent state, and of others it comes nearer to its teacher.
+    #[test]
+    fn a_student_comes_to_answer_as_its_teacher() {
+        for config in [tiny_gpt(), lstm_config(), tiny_seq2seq(false)] {
+            let model = Model::new(&config).unwrap();
+            let mut store = filled(&config, 3);
+            let mut runner = DataParallel::new(&model, 5, Division { shards: 2, windows: 2 }, 2).unwrap();
+            let ids = tokens(5 * 6, config.vocab_size, 4);
+            let batch =
+                Batch { tokens: &ids, targets: &ids, batch: 5, len: 6, source: source_of(&config, &ids) };
+            runner.learn_from(Teacher { model: model.clone(), store: store.clone() });
+            for _ in 0..2 {
+                let loss = runner.step(&model, &mut store, batch, Noise::NONE).mean();
+                assert!(loss.abs() < 1e-12 && runner.gradient().iter().all(|g| g.abs() < 1e-12), "{loss}");
+            }
+            runner.reset_state();
+            let mut student = filled(&config, 5);
+            let mut losses = Vec::new();
+            for _ in 0..40 {
+                losses.push(runner.step(&model, &mut student, batch, Noise::NONE).mean());
+                runner.reset_state();
+                let gradient = runner.gradient().to_vec();
+                student.values.iter_mut().zip(&gradient).for_each(|(w, g)| *w -= 0.5 * g);
+            }
+            assert!(losses[39] < 0.5 * losses[0], "from {} to {}", losses[0], losses[39]);
         }
     }
 

@@ -17,6 +17,7 @@ use siskin_format::{ConfigError, ModelConfig};
 
 use crate::float::Float;
 use crate::ops::cross_entropy::{Head, IGNORE};
+use crate::ops::distillation::Lesson;
 use crate::ops::dropout::Dropout;
 use crate::ops::embedding::Positions;
 use crate::params::{ParamLayout, ParamStore};
@@ -123,6 +124,15 @@ pub struct Noise {
 impl Noise {
     /// Nothing random.
     pub const NONE: Noise = Noise { dropout: 0.0, seed: 0, step: 0, part: 0 };
+}
+
+/// What a training pass is to learn.
+#[derive(Clone, Copy, Debug)]
+pub enum Goal<'a, T> {
+    /// The batch's targets: the loss is `-ln p(target)`.
+    Targets,
+    /// To answer as a teacher does wherever the batch has a target: the loss is the divergence from its answers.
+    Teacher(Lesson<'a, T>),
 }
 
 /// What a training pass adds to.
@@ -358,8 +368,26 @@ impl<T: Float> Model<T> {
         noise: Noise,
         scale: T,
     ) -> f64 {
+        self.learn(Goal::Targets, tape, store, grads, batch, state, noise, scale)
+    }
+
+    /// As [`Model::loss_and_gradient`], with the loss of any goal.
+    ///
+    /// # Panics
+    /// As there, or if a lesson is of another batch.
+    pub fn learn(
+        &self,
+        goal: Goal<'_, T>,
+        tape: &mut Tape<T>,
+        store: &ParamStore<T>,
+        grads: Gradients<'_, T>,
+        batch: Batch<'_>,
+        state: &mut CarriedState<T>,
+        noise: Noise,
+        scale: T,
+    ) -> f64 {
         if self.recompute {
-            return self.loss_and_gradient_again(tape, store, grads, batch, state, noise, scale);
+            return self.learn_again(goal, tape, store, grads, batch, state, noise, scale);
         }
         tape.reset(true);
         let layout = self.rows_of(batch);
@@ -368,10 +396,54 @@ impl<T: Float> Model<T> {
         let mut pass = Pass::new(tape, params, running, layout, noise);
         let x = self.forward(&mut pass, batch, state);
         let flat = grads.flat;
-        let loss = tape.head_loss(params, Some(flat), x, self.head, batch.targets, layout, scale);
+        let loss = self.goal_loss(goal, tape, params, flat, x, batch, layout, scale);
         tape.backward(params, flat);
         tape.reset(false);
         loss
+    }
+
+    /// The loss of what the head reads, whose gradient is then ready to flow back.
+    fn goal_loss(
+        &self,
+        goal: Goal<'_, T>,
+        tape: &mut Tape<T>,
+        params: &[T],
+        flat: &mut [T],
+        x: Var,
+        batch: Batch<'_>,
+        layout: Layout,
+        scale: T,
+    ) -> f64 {
+        let targets = batch.targets;
+        match goal {
+            Goal::Targets => tape.head_loss(params, Some(flat), x, self.head, targets, layout, scale),
+            Goal::Teacher(lesson) => {
+                tape.distillation_loss(params, Some(flat), x, self.head, lesson, targets, layout, scale)
+            }
+        }
+    }
+
+    /// What the head reads after each token of a batch, `[rows, width]`, in evaluation: what a student needs of this model as its teacher.
+    /// `state` moves on by the window.
+    ///
+    /// # Panics
+    /// As [`Model::loss_and_gradient`].
+    pub fn hidden(
+        &self,
+        tape: &mut Tape<T>,
+        store: &ParamStore<T>,
+        batch: Batch<'_>,
+        state: &mut CarriedState<T>,
+    ) -> Vec<T> {
+        let (x, _) = self.evaluate(tape, store, batch, state);
+        let hidden = tape.value(x).to_vec();
+        tape.reset(false);
+        hidden
+    }
+
+    /// What [`Model::hidden`] and these parameters teach.
+    pub fn lesson<'a>(&self, params: &'a [T], hidden: &'a [T]) -> Lesson<'a, T> {
+        Lesson { params, head: self.head, hidden }
     }
 
     /// Sum of `-ln p(target)` over a batch, in nats, in evaluation: no dropout, running statistics. `state` moves on by the window.

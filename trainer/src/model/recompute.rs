@@ -6,7 +6,7 @@
 //! The second run takes the same state, the same dropout masks and the same kernels, so that every gradient has the same bits. It costs one
 //! more forward pass, a third of the products of a step.
 
-use super::{Batch, CarriedState, CellState, Encoded, Gradients, Model, Noise, Pass, Running};
+use super::{Batch, CarriedState, CellState, Encoded, Goal, Gradients, Model, Noise, Pass, Running};
 use crate::float::Float;
 use crate::params::ParamStore;
 use crate::tape::{Mark, Tape};
@@ -21,9 +21,10 @@ struct Before<T> {
 }
 
 impl<T: Float> Model<T> {
-    /// [`Model::loss_and_gradient`], with the insides of one block on the tape at a time.
-    pub(super) fn loss_and_gradient_again(
+    /// [`Model::learn`], with the insides of one block on the tape at a time.
+    pub(super) fn learn_again(
         &self,
+        goal: Goal<'_, T>,
         tape: &mut Tape<T>,
         store: &ParamStore<T>,
         grads: Gradients<'_, T>,
@@ -52,7 +53,7 @@ impl<T: Float> Model<T> {
         }
         let mark = pass.tape.mark();
         let read = self.leave(&mut pass, x);
-        let loss = tape.head_loss(params, Some(flat), read, self.head, batch.targets, layout, scale);
+        let loss = self.goal_loss(goal, tape, params, flat, read, batch, layout, scale);
         tape.backward_to(mark, params, flat);
         for (index, mut before) in blocks.into_iter().enumerate().rev() {
             let gradient = tape.pop_gradient(x);
@@ -78,7 +79,7 @@ mod tests {
     use siskin_format::ModelConfig;
 
     /// Loss, gradients, sums for running statistics and carried state of two steps; bytes of the tape.
-    fn train(config: &ModelConfig, recompute: bool, len: usize) -> (Vec<u32>, usize) {
+    fn train(config: &ModelConfig, recompute: bool, taught: bool, len: usize) -> (Vec<u32>, usize) {
         let model = Model::new(config).unwrap().recomputing(recompute);
         let store: ParamStore<f32> = filled(config, 3).cast();
         let mut state = model.new_state(2);
@@ -93,7 +94,15 @@ mod tests {
             let (mut flat, mut moments) = (vec![0.0; store.values.len()], vec![0.0; store.buffers.len()]);
             let grads = Gradients { flat: &mut flat, moments: &mut moments };
             let noise = Noise { dropout: 0.2, seed: 7, step, part: 0 };
-            let loss = model.loss_and_gradient(&mut tape, &store, grads, batch, &mut state, noise, 0.1);
+            let loss = match taught {
+                true => {
+                    let teacher: ParamStore<f32> = filled(config, 4).cast();
+                    let hidden = model.hidden(&mut Tape::new(), &teacher, batch, &mut model.new_state(2));
+                    let goal = Goal::Teacher(model.lesson(&teacher.values, &hidden));
+                    model.learn(goal, &mut tape, &store, grads, batch, &mut state, noise, 0.1)
+                }
+                false => model.loss_and_gradient(&mut tape, &store, grads, batch, &mut state, noise, 0.1),
+            };
             bits.push((loss as f32).to_bits());
             bits.extend(flat.iter().chain(&moments).chain(state.values()).map(|x| x.to_bits()));
         }
@@ -103,7 +112,9 @@ mod tests {
     #[test]
     fn gradients_have_the_same_bits() {
         for config in [tiny_gpt(), gru_config(), tiny_seq2seq(true)] {
-            assert_eq!(train(&config, true, 6).0, train(&config, false, 6).0);
+            for taught in [false, true] {
+                assert_eq!(train(&config, true, taught, 6).0, train(&config, false, taught, 6).0);
+            }
         }
     }
 
@@ -111,7 +122,7 @@ mod tests {
     fn a_deep_model_needs_a_fraction_of_the_memory() {
         let mut config = tiny_gpt();
         config.blocks = vec![config.blocks[0].clone(); 48];
-        let ((same, less), (bits, all)) = (train(&config, true, 6), train(&config, false, 6));
+        let ((same, less), (bits, all)) = (train(&config, true, false, 6), train(&config, false, false, 6));
         assert_eq!(same, bits);
         assert!(3 * less < all, "{less} bytes instead of {all}");
     }

@@ -32,7 +32,7 @@ pub struct Head {
 
 kernel! {
     /// `cap tanh(z / cap)` of every logit.
-    fn cap_logits<'a, T>(z: &'a mut [T], cap: T) {
+    pub(super) fn cap_logits<'a, T>(z: &'a mut [T], cap: T) {
         let inverse = T::ONE / cap;
         for z in z {
             *z = cap * (*z * inverse).tanh();
@@ -52,7 +52,7 @@ kernel! {
     }
 
     /// `dz *= 1 - (capped / cap)²`: back through the cap.
-    fn uncap_gradient<'a, T>(dz: &'a mut [T], capped: &'a [T], cap: T) {
+    pub(super) fn uncap_gradient<'a, T>(dz: &'a mut [T], capped: &'a [T], cap: T) {
         let inverse = T::ONE / cap;
         for (dz, &z) in dz.iter_mut().zip(capped) {
             *dz *= T::ONE - (z * inverse) * (z * inverse);
@@ -72,20 +72,45 @@ impl<T: Float> Tape<T> {
     pub fn head_loss(
         &mut self,
         params: &[T],
-        mut grads: Option<&mut [T]>,
+        grads: Option<&mut [T]>,
         x: Var,
         head: Head,
         targets: &[u32],
         layout: Layout,
         scale: T,
     ) -> f64 {
+        assert_eq!(targets.len(), layout.rows(), "a target per row");
+        let vocab = head.weight.rows;
+        let mut capped = self.pool.take(if head.softcap > 0.0 { vocab } else { 0 });
+        let loss = self.head_blocks(params, grads, x, head, layout, |first, z| {
+            let mut loss = 0.0;
+            for (r, z) in z.chunks_exact_mut(vocab).enumerate() {
+                let (b, t) = layout.place(first + r);
+                loss += row(z, &mut capped, targets[b * layout.len + t], head.softcap, scale);
+            }
+            loss
+        });
+        self.pool.give(capped);
+        loss
+    }
+
+    /// Runs the head over x `[rows, width]`, a block of rows at a time: `rows_loss` is given the block's first row and its logits
+    /// before any cap, `[n, vocab_size]`, puts their gradient in their place and returns the rows' loss. With `grads`, that gradient flows
+    /// back to the head's parameters there and to x.
+    pub(super) fn head_blocks(
+        &mut self,
+        params: &[T],
+        mut grads: Option<&mut [T]>,
+        x: Var,
+        head: Head,
+        layout: Layout,
+        mut rows_loss: impl FnMut(usize, &mut [T]) -> f64,
+    ) -> f64 {
         let (rows, width) = self.shape(x);
         assert_eq!((rows, width), (layout.rows(), head.weight.cols), "rows of the head's width");
-        assert_eq!(targets.len(), rows, "a target per row");
         let vocab = head.weight.rows;
-        let block = (BLOCK_ELEMENTS / vocab).max(BLOCK_ROWS).min(rows);
+        let block = block_rows(vocab).min(rows);
         let mut logits = self.pool.take(block * vocab);
-        let mut capped = self.pool.take(if head.softcap > 0.0 { vocab } else { 0 });
         let (mut dx, onto) = match grads {
             Some(_) => self.grad_buffer(x),
             None => (Vec::new(), false),
@@ -96,17 +121,13 @@ impl<T: Float> Tape<T> {
             let input = &self.value(x)[first * width..(first + n) * width];
             let z = &mut logits[..n * vocab];
             head_logits(params, input, head, z);
-            for (r, z) in z.chunks_exact_mut(vocab).enumerate() {
-                let (b, t) = layout.place(first + r);
-                loss += row(z, &mut capped, targets[b * layout.len + t], head.softcap, scale);
-            }
+            loss += rows_loss(first, z);
             if let Some(grads) = grads.as_deref_mut() {
                 let dx = &mut dx[first * width..(first + n) * width];
                 head_backward(params, grads, input, head, z, dx, onto);
             }
         }
         self.pool.give(logits);
-        self.pool.give(capped);
         if grads.is_some() {
             self.put_grad(x, dx);
         }
@@ -125,8 +146,13 @@ impl<T: Float> Tape<T> {
     }
 }
 
+/// Rows of a block.
+pub(super) fn block_rows(vocab: usize) -> usize {
+    (BLOCK_ELEMENTS / vocab).max(BLOCK_ROWS)
+}
+
 /// `z = x Wᵀ + b`, before any cap.
-fn head_logits<T: Float>(params: &[T], x: &[T], head: Head, z: &mut [T]) {
+pub(super) fn head_logits<T: Float>(params: &[T], x: &[T], head: Head, z: &mut [T]) {
     let Matrix { rows: vocab, cols: width, .. } = head.weight;
     if let Some(bias) = head.bias {
         z.chunks_exact_mut(vocab).for_each(|z| z.copy_from_slice(&params[bias.range()]));

@@ -7,6 +7,7 @@ pub mod add;
 pub mod attention;
 pub mod batch_norm;
 pub mod cross_entropy;
+pub mod distillation;
 pub mod dropout;
 pub mod embedding;
 pub mod fake_quantize;
