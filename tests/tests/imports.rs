@@ -26,7 +26,7 @@ fn imported(source: &Path, dtype: DType) -> Measured {
     let path = folder.path().join("model.siskin");
     let receipt = Receipt { origin: Some(import.origin.clone()), ..Receipt::default() };
     let model = Model { config: &import.config, vocab: &import.vocab, receipt: &receipt };
-    let rounding = Rounding { dtype, calibration: None, bits_per_weight: None, threads: 1 };
+    let rounding = Rounding { dtype, calibration: None, bits_per_weight: None, tuning: None, threads: 1 };
     let mut weights = |spec: &TensorSpec| Ok(import.weights.read(spec)?);
     round::write(&path, model, &mut weights, &rounding, None, &mut |_, _, _| {}).unwrap();
     Measured::from_bytes(std::fs::read(&path).unwrap()).unwrap()
@@ -90,11 +90,9 @@ fn the_loss_that_an_import_prints_is_that_of_eval() {
         let eval: serde_json::Value =
             serde_json::from_str(&run("siskin", &["eval", "m.siskin", "--text", "text.txt", "--json"]))
                 .unwrap();
-        let file = siskin_format::File::open(
-            &folder.path().join("m.siskin"),
-            &siskin_format::OpenOptions::default(),
-        )
-        .unwrap();
+        let file =
+            siskin_format::File::open(folder.path().join("m.siskin"), &siskin_format::OpenOptions::default())
+                .unwrap();
         assert!(file.vocab().add_bos());
         let held_out = file.receipt().held_out.clone().unwrap();
         assert_eq!(

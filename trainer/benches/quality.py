@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What 8 and 4 bits cost imported models, plain and calibrated: the tables of docs/quality.md.
+"""What 8 and 4 bits cost imported models, plain, calibrated and tuned: the tables of docs/quality.md.
 
     cargo build --release
     python3 trainer/benches/quality.py model.gguf --text held-out.txt --calibrate other.txt
@@ -23,10 +23,12 @@ def main():
     parser.add_argument("--text", required=True, help="the text that is measured")
     parser.add_argument("--calibrate", required=True, help="a text of the same kind that shares nothing with it")
     parser.add_argument("--bits", type=float, default=5.2, help="bits a weight of the mixed row")
+    parser.add_argument("--updates", type=int, default=500, help="updates of the tuned rows")
     parser.add_argument("--siskin", default=os.path.join(here, "../../target/release/siskin-train"), help="the program")
     args = parser.parse_args()
     calibrated = ["--calibrate", args.calibrate]
-    settings = [("q8", []), ("q4", []), ("q4", calibrated), ("q4", calibrated + ["--bits-per-weight", str(args.bits)])]
+    mixed, tuned = calibrated + ["--bits-per-weight", str(args.bits)], ["--tune", str(args.updates)]
+    settings = [("q8", []), ("q4", []), ("q4", calibrated), ("q4", mixed), ("q4", calibrated + tuned), ("q4", mixed + tuned)]
     print("| model | weights | bits a weight | perplexity, float | of the file | more |")
     print("|---|---|---|---|---|---|")
     for source in args.sources:
@@ -38,7 +40,8 @@ def main():
                 raise SystemExit(run.stderr.strip())
             out = run.stdout
             found, bits = PERPLEXITY.search(out).groups(), BITS.search(out)
-            name = dtype + (", calibrated" if flags else "") + (", some with 8" if "--bits-per-weight" in flags else "")
+            said = {"--calibrate": "calibrated", "--tune": "tuned", "--bits-per-weight": "some with 8"}
+            name = ", ".join([dtype] + [word for flag, word in said.items() if flag in flags])
             print(f"| {os.path.basename(source.rstrip('/'))} | {name} | {bits.group(1) if bits else ''} | {' | '.join(found)} |", flush=True)
 
 

@@ -214,7 +214,13 @@ impl Table {
         let target = std::env::temp_dir().join(format!("golden-{}.siskin", std::process::id()));
         let receipt = Receipt::default();
         let model = Model { config: &import.config, vocab: &import.vocab, receipt: &receipt };
-        let rounding = Rounding { dtype: DType::F32, calibration: None, bits_per_weight: None, threads: 1 };
+        let rounding = Rounding {
+            dtype: DType::F32,
+            calibration: None,
+            bits_per_weight: None,
+            tuning: None,
+            threads: 1,
+        };
         let mut weights = |spec: &TensorSpec| Ok(import.weights.read(spec)?);
         round::write(&target, model, &mut weights, &rounding, None, &mut |_, _, _| {})?;
         let bytes = std::fs::read(&target).map_err(siskin_trainer::Error::io("read", &target))?;

@@ -37,6 +37,7 @@ pub mod tape;
 pub mod tensor;
 pub mod tokenizer;
 pub mod train;
+pub mod tune;
 pub mod verify;
 
 pub use error::{Error, Result};

@@ -18,7 +18,8 @@ use siskin_format::{DType, ModelConfig, TensorSpec, Vocab, schema};
 use crate::calibrate::bits::{Price, choose};
 use crate::calibrate::{Inputs, Statistics, feedback, readings};
 use crate::error::{Error, Result};
-use crate::export::golden_prompts;
+use crate::export::{Trained, golden_prompts};
+use crate::tune::{Tuning, check, tune};
 use crate::verify::Measured;
 
 /// Most weights of a model of which each matrix is tried alone.
@@ -38,6 +39,8 @@ pub struct Rounding {
     pub calibration: Option<Vec<u32>>,
     /// Bits a weight of the matrices, at most: those that 4 bits would hurt most keep 8 (q4 only).
     pub bits_per_weight: Option<f64>,
+    /// How the weights are trained for their types before they are rounded (q8 and q4 only).
+    pub tuning: Option<Tuning>,
     /// Cores.
     pub threads: usize,
 }
@@ -64,10 +67,13 @@ pub struct Written {
     pub kept: Vec<String>,
     /// Loss of the float weights and of the file, both by the runtime; `None` when no text was given.
     pub held_out: Option<HeldOut>,
+    /// Losses on what the tuning held out, by the runtime: of the file as it was rounded, and as it was tuned. The better one is the file.
+    pub tuned: Option<(f64, f64)>,
 }
 
 /// What a [`Step`] counts.
 const WRITTEN: &str = "tensors written";
+const TUNED: &str = "updates made";
 const ROUNDED: &str = "tensors rounded";
 const WEIGHED: &str = "tensors weighed";
 const COMPARED: &str = "tensors compared";
@@ -77,7 +83,7 @@ const MEASURED: &str = "tokens measured";
 /// Told what is being counted ("tensors written"), how many of them are through and how many there are.
 pub type Step<'a> = dyn FnMut(&'static str, usize, usize) + 'a;
 
-/// Writes the file at `path`, atomically. `text` is measured, in the float model and in the file.
+/// Writes the file at `path`, atomically. `text` is measured, in the float model and in the file; without it, what a tuning holds out of its own.
 ///
 /// # Errors
 /// Weights that the dtype cannot hold; a model that the runtime refuses; what the system says. Whatever stood at `path` is then intact.
@@ -90,14 +96,20 @@ pub fn write(
     step: &mut Step<'_>,
 ) -> Result<Written> {
     let specs = schema(model.config);
+    if let Some(tuning) = &rounding.tuning {
+        check(model.config, tuning)?;
+    }
+    let text = text.or(rounding.tuning.as_ref().map(|tuning| (&*tuning.text, tuning.held_out())));
     let calibrates = rounding.calibration.is_some() && matches!(rounding.dtype, DType::Q8 | DType::Q4);
     let needs_float = rounding.dtype != DType::F32 && (calibrates || text.is_some());
     // Never committed: gone when it is dropped.
     let float_draft = needs_float
         .then(|| {
-            let plain = Rounding { dtype: DType::F32, calibration: None, bits_per_weight: None, ..*rounding };
-            let dtypes = vec![DType::F32; specs.len()];
-            draft(&path.with_extension("f32"), model, weights, &specs, &dtypes, &plain, None, &mut *step)
+            let mut pack =
+                |_: usize, spec: &TensorSpec, dtype, w: &[f32], _: &mut Step<'_>| pack_on_all(dtype, w, spec);
+            let (path, dtypes) = (path.with_extension("f32"), vec![DType::F32; specs.len()]);
+            let source = Source { path: &path, model, specs: &specs, dtypes: &dtypes };
+            source.draft(weights, WRITTEN, &mut pack, &mut *step)
         })
         .transpose()?;
     let float = float_draft.as_ref().map(|draft| Measured::open(draft.path())).transpose()?;
@@ -105,8 +117,13 @@ pub fn write(
     if let (Some(bits), DType::Q4) = (rounding.bits_per_weight, rounding.dtype) {
         choose_dtypes(&specs, &mut dtypes, weights, float.as_ref(), rounding, bits, &mut *step)?;
     }
-    let reader = if calibrates { float.as_ref() } else { None };
-    let draft = draft(path, model, weights, &specs, &dtypes, rounding, reader, &mut *step)?;
+    let source = Source { path, model, specs: &specs, dtypes: &dtypes };
+    let reader = float.as_ref().filter(|_| calibrates);
+    let (mut draft, mut tuned) = (source.rounded(weights, rounding, reader, &mut *step)?, None);
+    if let Some(tuning) = &rounding.tuning {
+        let (better, losses) = source.tuned(weights, draft, tuning, rounding.threads, step)?;
+        (draft, tuned) = (better, Some(losses));
+    }
     let file = Measured::open(draft.path())?;
     let mut receipt = model.receipt.clone();
     if let Some((name, ids)) = text.filter(|(_, ids)| ids.len() >= 2) {
@@ -140,7 +157,100 @@ pub fn write(
         bits_per_weight: stored / elements as f64,
         kept: matrices().filter(keeps).map(|(spec, _)| spec.name.clone()).collect(),
         held_out: receipt.held_out,
+        tuned,
     })
+}
+
+/// A model and how its tensors are stored, for drafts of its file.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    path: &'a Path,
+    model: Model<'a>,
+    specs: &'a [TensorSpec],
+    dtypes: &'a [DType],
+}
+
+/// Packs tensor number `at` of the schema.
+type Pack<'a> = dyn FnMut(usize, &TensorSpec, DType, &[f32], &mut Step<'_>) -> Result<PackedMatrix> + 'a;
+
+impl Source<'_> {
+    /// With weights rounded each by itself, or with the feedback of what the `reader` of the calibration text multiplies.
+    fn rounded(
+        &self,
+        weights: &mut Weights<'_>,
+        rounding: &Rounding,
+        reader: Option<&Measured>,
+        step: &mut Step<'_>,
+    ) -> Result<Draft> {
+        let mut readings = reader.map(|float| Readings::new(float, self.specs, rounding));
+        let stage = if readings.is_some() { ROUNDED } else { WRITTEN };
+        let mut pack = |_: usize, spec: &TensorSpec, dtype, w: &[f32], step: &mut Step<'_>| {
+            let known = readings.as_mut().filter(|_| matches!(dtype, DType::Q8 | DType::Q4));
+            let inputs = known.map(|r| r.of(&spec.name, step)).transpose()?.flatten();
+            rounded(dtype, w, spec, inputs.as_deref())
+        };
+        self.draft(weights, stage, &mut pack, step)
+    }
+
+    /// With weights that were trained for their types, from the scales of the draft `first`. The one of the two that does better on what the tuning holds
+    /// out is given, and the losses of both there.
+    fn tuned(
+        &self,
+        weights: &mut Weights<'_>,
+        first: Draft,
+        tuning: &Tuning,
+        threads: usize,
+        step: &mut Step<'_>,
+    ) -> Result<(Draft, (f64, f64))> {
+        let mut all = Vec::with_capacity(self.specs.iter().map(TensorSpec::len).sum());
+        for spec in self.specs {
+            all.extend(weights(spec)?);
+        }
+        let before = Measured::open(first.path())?;
+        let updates = tuning.updates as usize;
+        let found = tune(self.model.config, &all, before.model().file(), tuning, threads, &mut |at| {
+            step(TUNED, at as usize, updates);
+        })?;
+        let Model { config, vocab, .. } = self.model;
+        let of = Trained { config, vocab, weights: &found.weights }.weights();
+        let mut pack = |at: usize, spec: &TensorSpec, _, w: &[f32], _: &mut Step<'_>| {
+            found.grids[at].pack(spec, w).map_err(|error| cannot_hold(spec, error))
+        };
+        let second = self.draft(&mut |spec| Ok(of(spec)), WRITTEN, &mut pack, step)?;
+        let loss = |file: &Measured| Ok::<_, Error>(file.loss(tuning.held_out(), threads)?.0);
+        let losses = (loss(&before)?, loss(&Measured::open(second.path())?)?);
+        Ok((if losses.1 < losses.0 { second } else { first }, losses))
+    }
+
+    /// A file that is not at its path yet; each tensor is written when its weights have come.
+    fn draft(
+        &self,
+        weights: &mut Weights<'_>,
+        stage: &'static str,
+        pack: &mut Pack<'_>,
+        step: &mut Step<'_>,
+    ) -> Result<Draft> {
+        let receipt = Receipt::default();
+        let Model { config, vocab, .. } = self.model;
+        let tensors = || self.specs.iter().zip(self.dtypes.iter().copied());
+        let by_name: HashMap<&str, DType> = tensors().map(|(spec, dtype)| (&*spec.name, dtype)).collect();
+        Draft::write_with(
+            self.path,
+            &Contents { config, vocab, receipt: &receipt },
+            |spec| by_name[spec.name.as_str()],
+            |writer| {
+                for (at, (spec, dtype)) in tensors().enumerate() {
+                    step(stage, at, self.specs.len());
+                    let w = weights(spec)?;
+                    match spec.is_vector() {
+                        true => writer.put(&spec.name, &w)?,
+                        false => writer.put_packed(&spec.name, &pack(at, spec, dtype, &w, step)?)?,
+                    }
+                }
+                Ok(())
+            },
+        )
+    }
 }
 
 fn stored_bits(spec: &TensorSpec, dtype: DType) -> f64 {
@@ -266,43 +376,6 @@ fn rounded(dtype: DType, w: &[f32], spec: &TensorSpec, inputs: Option<&Inputs>) 
     }
 }
 
-fn draft(
-    path: &Path,
-    model: Model<'_>,
-    weights: &mut Weights<'_>,
-    specs: &[TensorSpec],
-    dtypes: &[DType],
-    rounding: &Rounding,
-    reader: Option<&Measured>,
-    step: &mut Step<'_>,
-) -> Result<Draft> {
-    let receipt = Receipt::default();
-    let contents = Contents { config: model.config, vocab: model.vocab, receipt: &receipt };
-    let by_name: HashMap<&str, DType> =
-        specs.iter().map(|s| s.name.as_str()).zip(dtypes.iter().copied()).collect();
-    let mut readings = reader.map(|m| Readings::new(m, specs, rounding));
-    Draft::write_with(
-        path,
-        &contents,
-        |spec| by_name[spec.name.as_str()],
-        |writer| {
-            for (at, (spec, &dtype)) in specs.iter().zip(dtypes).enumerate() {
-                step(if readings.is_some() { ROUNDED } else { WRITTEN }, at, specs.len());
-                let w = weights(spec)?;
-                if spec.is_vector() {
-                    writer.put(&spec.name, &w)?;
-                    continue;
-                }
-                let quantized = matches!(dtype, DType::Q8 | DType::Q4);
-                let known = readings.as_mut().filter(|_| quantized);
-                let inputs = known.map(|r| r.of(&spec.name, step)).transpose()?.flatten();
-                writer.put_packed(&spec.name, &rounded(dtype, &w, spec, inputs.as_deref())?)?;
-            }
-            Ok(())
-        },
-    )
-}
-
 fn cannot_hold(spec: &TensorSpec, error: QuantError) -> Error {
     siskin_format::Error::Quant { name: spec.name.clone(), error }.into()
 }
@@ -416,7 +489,8 @@ mod tests {
     #[test]
     fn without_calibration_the_file_is_the_plain_export() {
         for dtype in [DType::F32, DType::Q8, DType::Q4] {
-            let rounding = Rounding { dtype, calibration: None, bits_per_weight: None, threads: 2 };
+            let rounding =
+                Rounding { dtype, calibration: None, bits_per_weight: None, tuning: None, threads: 2 };
             let (found, worst, _) = written("plain.siskin", &rounding, None);
             assert!(found.kept.is_empty() && found.held_out.is_none());
             assert!(
@@ -429,7 +503,8 @@ mod tests {
     #[test]
     fn calibration_keeps_logits_nearer_and_bits_within_their_bound() {
         let ids = text(600, tiny_gpt().vocab_size as u32);
-        let plain = Rounding { dtype: DType::Q4, calibration: None, bits_per_weight: None, threads: 2 };
+        let plain =
+            Rounding { dtype: DType::Q4, calibration: None, bits_per_weight: None, tuning: None, threads: 2 };
         let exact = written("f.siskin", &Rounding { dtype: DType::F32, ..plain.clone() }, None).2;
         let miss = |rounding: &Rounding| -> f64 {
             let found = written("a.siskin", rounding, Some(("text", &ids)));

@@ -110,6 +110,11 @@ impl Descent {
         Ok(Update { lr, grad_norm: clipped.norm, note, skipped: false, stop })
     }
 
+    /// What the schedule multiplies the learning rate of update number `step` of `total` by.
+    pub fn factor(&self, step: u64, total: u64) -> f32 {
+        self.schedule.factor(step, total)
+    }
+
     /// Takes the validation loss after `step` updates in; says why to stop, if so.
     pub fn observe_validation(&mut self, step: u64, loss: f64) -> Option<StopReason> {
         let loss = self.sign() * loss;

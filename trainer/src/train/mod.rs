@@ -11,5 +11,6 @@ pub mod quantized;
 pub mod restarts;
 pub mod run;
 pub mod run_dir;
+pub mod step_sizes;
 pub mod trained;
 pub mod trainer;

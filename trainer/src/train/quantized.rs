@@ -6,9 +6,11 @@
 //! 2013; Jacob et al. 2018), so that small updates add up in the exact weights until a code changes.
 
 use rayon::prelude::*;
-use siskin_format::quant::{pack, unpack};
-use siskin_format::{DType, panel::PANEL_ROWS};
+use siskin_format::DType;
+use siskin_format::panel::PANEL_ROWS;
 
+use super::step_sizes::{Grid, ScaleLearner};
+use crate::error::Result;
 use crate::params::ParamLayout;
 
 /// What quantization-aware training is told.
@@ -24,14 +26,34 @@ pub struct QatConfig {
 /// quantized.
 #[derive(Debug)]
 pub struct Quantized {
-    dtype: DType,
+    grids: Vec<Grid>, // of each tensor
+    learner: Option<ScaleLearner>,
     other: Vec<f32>,
 }
 
 impl Quantized {
-    /// For a model of `n` parameters.
-    pub fn new(dtype: DType, n: usize) -> Self {
-        Quantized { dtype, other: vec![0.0; n] }
+    /// For a model whose file will hold what an export as `dtype` writes.
+    pub fn new(dtype: DType, layout: &ParamLayout) -> Self {
+        let grids = layout.specs().iter().map(|spec| Grid::Fitted(spec.dtype_for(dtype))).collect();
+        Quantized { grids, learner: None, other: vec![0.0; layout.len()] }
+    }
+
+    /// For a model whose file will hold each tensor on the grid beside it, whose scales are learnt at this rate.
+    ///
+    /// # Errors
+    /// A rate that cannot learn.
+    ///
+    /// # Panics
+    /// If there is not a grid for each tensor.
+    pub fn learning(grids: Vec<Grid>, rate: f32, layout: &ParamLayout) -> Result<Self> {
+        assert_eq!(grids.len(), layout.specs().len(), "a grid for each tensor");
+        let learner = Some(ScaleLearner::new(&grids, rate)?);
+        Ok(Quantized { grids, learner, other: vec![0.0; layout.len()] })
+    }
+
+    /// The grids as they are.
+    pub fn grids(&self) -> &[Grid] {
+        &self.grids
     }
 
     /// Puts quantized weights in place of the exact ones in `values`, which [`Quantized::restore`] brings back. A tensor with a weight
@@ -43,25 +65,28 @@ impl Quantized {
         assert_eq!(values.len(), self.other.len(), "weights of this model");
         let mut rest = &mut self.other[..];
         let mut tensors = Vec::new();
-        for (spec, range) in layout.tensors() {
+        for ((spec, range), grid) in layout.tensors().zip(&self.grids) {
             let (out, after) = rest.split_at_mut(range.len());
-            tensors.push((spec, &values[range], out));
+            tensors.push((spec.cols, grid, &values[range], out));
             rest = after;
         }
-        tensors.into_par_iter().for_each(|(spec, exact, out)| {
-            let dtype = spec.dtype_for(self.dtype);
-            if dtype == DType::F32 {
-                return out.copy_from_slice(exact);
-            }
-            let panels = PANEL_ROWS * spec.cols;
-            exact.par_chunks(panels).zip(out.par_chunks_mut(panels)).for_each(|(exact, out)| {
-                match pack(dtype, exact, exact.len() / spec.cols, spec.cols) {
-                    Ok(packed) => out.copy_from_slice(&unpack(packed.layout(), packed.bytes())),
-                    Err(_) => out.copy_from_slice(exact),
-                }
-            });
+        tensors.into_par_iter().for_each(|(cols, grid, exact, out)| {
+            let panels = exact.par_chunks(PANEL_ROWS * cols).zip(out.par_chunks_mut(PANEL_ROWS * cols));
+            panels.enumerate().for_each(|(i, (exact, out))| grid.round(exact, i * PANEL_ROWS, cols, out));
         });
         std::mem::swap(values, &mut self.other);
+    }
+
+    /// What the scales learn from the gradient of the rounded weights, `weights` being the exact ones; `None` if they learn nothing.
+    pub fn scale_gradients(&self, layout: &ParamLayout, weights: &[f32], grads: &[f32]) -> Option<Vec<f32>> {
+        self.learner.as_ref().map(|_| ScaleLearner::gradients(layout, &self.grids, weights, grads))
+    }
+
+    /// Steps the scales against their gradients; `factor` is the schedule's.
+    pub fn step_scales(&mut self, gradients: &[f32], factor: f32) {
+        if let Some(learner) = &mut self.learner {
+            learner.step(&mut self.grids, gradients, factor);
+        }
     }
 
     /// Brings the exact weights back.
@@ -89,7 +114,7 @@ mod tests {
             let trained = Trained { config: &config, vocab: &vocab, weights: &exact };
             let file = File::from_bytes(trained.to_bytes(dtype).unwrap()).unwrap();
             let stored: Vec<f32> = file.tensors().iter().flat_map(|info| file.view(info).to_f32()).collect();
-            let mut quantized = Quantized::new(dtype, exact.len());
+            let mut quantized = Quantized::new(dtype, store.layout());
             let (layout, values) = store.layout_and_values();
             quantized.replace(layout, values);
             assert_eq!(store.values, stored);
@@ -103,7 +128,7 @@ mod tests {
         let config = tiny_gpt();
         let mut store: ParamStore<f32> = filled(&config, 3).cast();
         store.values[0] = f32::NAN;
-        let mut quantized = Quantized::new(DType::Q4, store.values.len());
+        let mut quantized = Quantized::new(DType::Q4, store.layout());
         let (layout, values) = store.layout_and_values();
         quantized.replace(layout, values);
         assert!(store.values[0].is_nan());

@@ -10,6 +10,7 @@ use siskin_format::ModelConfig;
 use super::descent::{Descent, DescentState, Update};
 use super::feed::{BatchSize, EvalFeed, Feed, Place};
 use super::quantized::{QatConfig, Quantized};
+use super::step_sizes::Grid;
 use crate::data::Tokens;
 use crate::error::{Error, Result};
 use crate::model::{Model, Noise};
@@ -18,7 +19,7 @@ use crate::observe::record::Record;
 use crate::optim::ParamInfo;
 use crate::optim::accumulate::Accumulator;
 use crate::optim::converge::StopReason;
-use crate::parallel::{DataParallel, Division, Loss};
+use crate::parallel::{DataParallel, Division, Loss, Teacher};
 use crate::params::ParamStore;
 use crate::settings::descent::DescentConfig;
 
@@ -185,7 +186,7 @@ impl Trainer {
         let runner = DataParallel::new(&model, rows, division, config.threads)?;
         let several = config.descent.accumulate > 1 || feed.per_update() > 1;
         let accumulator = several.then(|| Accumulator::new(store.values.len()));
-        let quantized = config.qat.map(|qat| Quantized::new(qat.dtype, store.values.len()));
+        let quantized = config.qat.map(|qat| Quantized::new(qat.dtype, store.layout()));
         Ok(Trainer {
             config,
             model,
@@ -202,6 +203,45 @@ impl Trainer {
             tokens_seen: 0,
             observation: None,
         })
+    }
+
+    /// Begins from these weights, in the order of the schema, instead of an initialisation.
+    ///
+    /// # Errors
+    /// Weights of another model, or a model whose batch norms have statistics, which weights alone do not give.
+    pub fn begin_with(&mut self, weights: &[f32]) -> Result<()> {
+        if !self.store.buffers.is_empty() {
+            return Err(Error::Run("a model with batch norms cannot go on without their statistics".into()));
+        }
+        copy("weights", weights, &mut self.store.values)
+    }
+
+    /// From now on the loss of an update is the divergence of the model's answers from those that its present weights, exact, give.
+    ///
+    /// # Errors
+    /// A model that cannot be.
+    pub fn learn_from_present(&mut self) -> Result<()> {
+        let teacher = Teacher { model: Model::new(&self.config.model)?, store: self.store.clone() };
+        self.runner.learn_from(teacher);
+        Ok(())
+    }
+
+    /// The exported file will hold each tensor on the grid beside it, whose scales are learnt too, at `rate`. A checkpoint does not keep them.
+    ///
+    /// # Errors
+    /// A rate that cannot learn.
+    ///
+    /// # Panics
+    /// If the run does not train for an exported file, or if there is not a grid for each tensor.
+    pub fn learn_scales(&mut self, grids: Vec<Grid>, rate: f32) -> Result<()> {
+        assert!(self.quantized.is_some(), "a run that trains for its file");
+        self.quantized = Some(Quantized::learning(grids, rate, self.store.layout())?);
+        Ok(())
+    }
+
+    /// How the exported file will hold each tensor, if the run trains for that.
+    pub fn grids(&self) -> Option<&[Grid]> {
+        self.quantized.as_ref().map(Quantized::grids)
     }
 
     /// As [`Trainer::step`], and what could be seen of it. The update is the same, bit for bit.
@@ -227,6 +267,7 @@ impl Trainer {
         let start = self.config.qat.map_or(0.0, |qat| qat.start);
         let sum = self.as_exported(self.step as f64 >= start * total as f64, Self::gradients)?;
         let loss = sum.mean();
+        let scales = self.scale_gradients();
         let Trainer { descent, store, runner, accumulator, step, observation, .. } = self;
         let mut descend = |grads: &mut [f32], scale| {
             if let Some(observation) = observation {
@@ -245,6 +286,8 @@ impl Trainer {
         };
         if update.skipped {
             self.after_skip(&mut update)?;
+        } else if let (Some(quantized), Some(gradients)) = (&mut self.quantized, scales) {
+            quantized.step_scales(&gradients, self.descent.factor(self.step, total));
         }
         self.step += 1;
         self.tokens_seen += sum.counted as u64;
@@ -271,6 +314,17 @@ impl Trainer {
         quantized.restore(&mut self.store.values);
         self.quantized = Some(quantized);
         result
+    }
+
+    /// What the scales of the quantized weights learn from the gradient of this update, if they do.
+    fn scale_gradients(&mut self) -> Option<Vec<f32>> {
+        let quantized = self.quantized.as_ref()?;
+        let (layout, values) = self.store.layout_and_values();
+        let grads = match &mut self.accumulator {
+            Some(accumulator) => accumulator.mean().0,
+            None => self.runner.gradient(),
+        };
+        quantized.scale_gradients(layout, values, grads)
     }
 
     /// Gradient of the batches of one update, left in the accumulator or the runner.

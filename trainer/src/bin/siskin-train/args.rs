@@ -69,7 +69,7 @@ pub enum Command {
 const IMPORT_HELP: &str = "\
 What SRC is, its bytes say. Weights stream from it to the file, tensor by tensor. With --calibrate the float model reads the text \
 first (a draft of it lies beside the file meanwhile), and weights are rounded so that the answers of each matrix to what it met there \
-change least (GPTQ, Frantar et al. 2022). Pickled weights are refused, since reading them may run code (docs/import.md).\n\
+change least (GPTQ, Frantar et al. 2022); --tune trains them for their few bits after that. Pickled weights are refused, since reading them may run code (docs/import.md).\n\
   siskin-train import model.gguf -o model.siskin --dtype q4 --calibrate some.txt\n  siskin-train import folder-with-config-json/ -o model.siskin --verify";
 
 /// `import`.
@@ -106,12 +106,16 @@ pub struct RoundingArgs {
     /// Round weights so that a model which reads this text changes least (q8 and q4)
     #[arg(long, value_name = "FILE")]
     pub calibrate: Option<PathBuf>,
-    /// Tokens of that text to read [default: 16384]
+    /// Tokens of that text to calibrate by [default: 16384]
     #[arg(long, value_name = "N", requires = "calibrate")]
     pub calibration_tokens: Option<usize>,
     /// Bits a weight of a q4 file, scales included, at most: the matrices that 4 bits hurt most keep 8 [default: 4.5]
     #[arg(long, value_name = "B")]
     pub bits_per_weight: Option<f64>,
+    /// Train the weights for their few bits on that text, by so many updates, with the float model as the teacher: minutes for a small
+    /// model, and a fraction of what rounding costs
+    #[arg(long, value_name = "UPDATES", requires = "calibrate")]
+    pub tune: Option<u64>,
 }
 
 /// `train`.

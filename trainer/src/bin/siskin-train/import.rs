@@ -8,6 +8,7 @@ use siskin_format::receipt::Receipt;
 use siskin_format::{DType, TensorSpec, Vocab, schema};
 use siskin_trainer::progress::{clock, thousands};
 use siskin_trainer::round::{self, Model, Rounding, Written, read_tokens};
+use siskin_trainer::tune::Tuning;
 use siskin_trainer::{Error, Result};
 
 use crate::args::{ImportArgs, RoundingArgs};
@@ -15,6 +16,8 @@ use crate::steps::Steps;
 
 /// Tokens of a text that are measured.
 const MOST_MEASURED: usize = 1 << 18;
+/// Tokens of a text that weights are tuned on, at most.
+const MOST_TUNED: usize = 1 << 24;
 
 pub fn import(args: ImportArgs) -> Result<()> {
     let started = Instant::now();
@@ -118,6 +121,12 @@ pub fn say(written: &Written, dtype: DType) {
         };
         println!("{:.2} bits a weight{kept}", written.bits_per_weight);
     }
+    if let Some((before, after)) = written.tuned {
+        let kept = if after < before { "" } else { ": no better, so the file is as it was rounded" };
+        println!(
+            "tuned: loss {before:.4} as rounded, {after:.4} as tuned, on what was held out of the text, by the runtime{kept}"
+        );
+    }
     if let Some(h) = &written.held_out {
         println!(
             "loss on {} tokens of {}, by the runtime: float {:.4}, {dtype} {:.4} ({:+.2} %); perplexity {:.4}, {:.4} ({:+.2} %)",
@@ -151,7 +160,7 @@ fn verify(path: &Path, weights: &mut round::Weights<'_>) -> Result<()> {
             DType::F32 => "expected 0",
             DType::F16 => "rounding alone gives up to 0.05 %",
             DType::Q8 => "rounding alone gives up to 0.4 %",
-            DType::Q4 => "rounding alone gives up to 8 %; feedback and clipping more",
+            DType::Q4 => "rounding alone gives up to 8 %; feedback, clipping and tuning more",
         };
         println!(
             "verified {dtype}: at most {:.3} % of a tensor's largest weight off ({expected})",
@@ -167,6 +176,17 @@ fn verify(path: &Path, weights: &mut round::Weights<'_>) -> Result<()> {
 }
 
 impl RoundingArgs {
+    /// How the weights are trained for their dtype, if they are.
+    fn tuning(&self, vocab: &Vocab) -> Result<Option<Tuning>> {
+        let (Some(text), Some(updates)) = (&self.calibrate, self.tune) else { return Ok(None) };
+        if updates == 0 {
+            let problem = "is 0, expected some hundred updates; leave --tune out for none".into();
+            return Err(Error::Setting { key: "tune", problem });
+        }
+        let name = text.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(Some(Tuning { text: name, tokens: read_tokens(text, vocab, MOST_TUNED)?, updates }))
+    }
+
     /// What the flags say, or of the dtype the default, with the text to calibrate by tokenized.
     pub fn rounding(&self, vocab: &Vocab, threads: Option<usize>, default: DType) -> Result<Rounding> {
         let dtype = self.dtype.as_deref().and_then(DType::from_name).unwrap_or(default);
@@ -197,6 +217,7 @@ impl RoundingArgs {
             dtype,
             calibration,
             bits_per_weight: self.bits_per_weight,
+            tuning: self.tuning(vocab)?,
             threads: threads.unwrap_or_else(cores),
         })
     }
