@@ -14,7 +14,7 @@ LANE_2 = loom aarch64 mca arm size examples abi packages fuzz
 
 check: $(LANE_1) $(LANE_2) ## everything below: what CI runs
 
-lanes: ## the same in two lanes beside each other, as CI does on two cores; takes about two thirds of the time
+lanes: ## the same in two lanes beside each other, as CI does on two cores
 	@bash .ci/lanes "$(LANE_1)" "$(LANE_2)"
 
 fmt: ## formatting is rustfmt's
