@@ -1,13 +1,21 @@
-# `make check` is what CI runs. Every target works on its own; `make help` lists them.
+# `make check` is what CI runs, in the two lanes of `make lanes`. Every target works on its own; `make help` lists them.
 
 CARGO ?= cargo
 
-.PHONY: lib help check fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages contract fuzz soak durability pictures
+.PHONY: lib help check lanes fmt clippy test doc isa aarch64 arm loom mca pi pi32 size all install uninstall deb examples abi packages contract fuzz soak durability pictures
 
 help:
 	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' Makefile
 
-check: fmt clippy doc isa aarch64 arm loom mca size soak contract examples abi packages fuzz test ## everything below: what CI runs
+# What compiles for this machine and runs its tests; and what has target folders of its own, emulates, packages or fuzzes,
+# some of it with programs that the first has compiled by then.
+LANE_1 = fmt clippy doc isa size mca contract soak test
+LANE_2 = loom aarch64 arm fuzz examples abi packages
+
+check: $(LANE_1) $(LANE_2) ## everything below: what CI runs
+
+lanes: ## the same in two lanes beside each other, as CI does on two cores
+	@bash .ci/lanes "$(LANE_1)" "$(LANE_2)"
 
 fmt: ## formatting is rustfmt's
 	@echo "==== formatting"
@@ -23,8 +31,7 @@ doc: ## documentation without warnings
 
 isa: ## the runtime and the logits' hashes once more, by the scalar kernels alone
 	@echo "==== scalar kernels"
-	SISKIN_ISA=scalar $(CARGO) test --release -p siskin
-	SISKIN_ISA=scalar $(CARGO) test --release -p siskin-tests --no-default-features --test logits_hash
+	bash .ci/isa
 
 aarch64: ## format, runtime and the logits' hashes on an emulated ARM
 	@echo "==== aarch64"
@@ -93,9 +100,10 @@ size: ## the stripped siskin is at most 2 MB
 # SOAK=3600 make soak: an hour.
 soak: ## 256 sessions on one mapped model, each token as a single session's, memory flat
 	@echo "==== soak"
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(CARGO) run --release -q -p siskin-trainer --bin siskin-train -- \
+	$(CARGO) build --release -q --workspace --bin siskin-train --example soak
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && release=$${CARGO_TARGET_DIR:-target}/release && "$$release/siskin-train" \
 		init --model llama --vocab-size 4000 --d-model 128 --n-layers 4 --n-heads 4 --context 128 -o "$$dir/m.siskin" && \
-		$(CARGO) run --release -q -p siskin --example soak -- "$$dir/m.siskin" $${SOAK:-20} 6
+		"$$release/examples/soak" "$$dir/m.siskin" $${SOAK:-20} 6
 
 durability: ## a kill and a failure at every system call, a thousand random kills, every allocation (an hour; needs root and strace)
 	@echo "==== durability"

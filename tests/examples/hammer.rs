@@ -41,7 +41,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let Some(args) = args() else {
-        let names = TARGETS.map(|target| target.name).join("|");
+        let names = TARGETS.iter().map(|target| target.name).collect::<Vec<_>>().join("|");
         eprintln!(
             "usage: hammer {names} [--seconds N] [--seed S] [--every N] [--unpack DIR | --pack DIR | FILE…]"
         );

@@ -1,8 +1,8 @@
 //! Speed of the trainer's matrix products on one core, by shape and by the order in which operands lie.
 //!
 //! ```text
-//! cargo run --release -p siskin-trainer --example products              # the shapes of nanoGPT's CPU setting and of an LSTM 2x512
-//! cargo run --release -p siskin-trainer --example products -- 384 128 512
+//! cargo run --release -p siskin-trainer --example gemm_shapes              # the shapes of nanoGPT's CPU setting and of an LSTM 2x512
+//! cargo run --release -p siskin-trainer --example gemm_shapes -- 384 128 512
 //! ```
 //!
 //! Rows, depth and columns of `y = x Wᵀ` (`x` `[rows, depth]`, W `[columns, depth]`); the other two products of a step are
