@@ -160,7 +160,7 @@ mod tests {
 
     fn weights_of(config: &ModelConfig) -> Vec<f32> {
         // Larger than those of an initialisation, so that rounding moves the answers.
-        filled(config, 3).cast::<f32>().values.iter().map(|w| 3.0 * w).collect()
+        filled(config, 3).cast::<f32>().values.iter().map(|w| 2.0 * w).collect()
     }
 
     fn file(config: &ModelConfig, weights: &[f32], dtype: DType) -> Vec<u8> {
@@ -222,7 +222,7 @@ mod tests {
                 exact.iter().zip(&log_probs(file)).map(of_row).sum()
             };
             let (plain, better) = (divergence(rounded), divergence(tuned));
-            assert!(better < 0.9 * plain, "{better} after {plain}");
+            assert!(better < 0.6 * plain, "{better} after {plain}");
         }
     }
 
