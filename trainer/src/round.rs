@@ -523,20 +523,17 @@ mod tests {
     /// The better of the rounded and the tuned file is written, and measured on what the tuning held out.
     #[test]
     fn a_tuned_file_is_no_worse_than_the_rounded_one() {
-        let ids = text(6000, tiny_gpt().vocab_size as u32);
-        let tuning = Tuning { text: "tune.txt".into(), tokens: ids.clone(), updates: 30 };
-        let plain = Rounding {
-            dtype: DType::Q4,
-            calibration: Some(ids),
-            bits_per_weight: None,
-            tuning: None,
-            threads: 2,
-        };
-        let (rounded, ..) = written("r.siskin", &plain, Some(("tune.txt", tuning.held_out())));
-        let (found, ..) = written("t.siskin", &Rounding { tuning: Some(tuning), ..plain }, None);
-        let (before, after) = found.tuned.unwrap();
-        let held_out = found.held_out.unwrap();
-        assert_eq!(held_out.file_loss, before.min(after));
-        assert_eq!((held_out.name.as_str(), before), ("tune.txt", rounded.held_out.unwrap().file_loss));
+        for dtype in [DType::Q8, DType::Q4] {
+            let ids = text(6000, tiny_gpt().vocab_size as u32);
+            let tuning = Tuning { text: "tune.txt".into(), tokens: ids.clone(), updates: 30 };
+            let plain =
+                Rounding { dtype, calibration: Some(ids), bits_per_weight: None, tuning: None, threads: 2 };
+            let (rounded, ..) = written("r.siskin", &plain, Some(("tune.txt", tuning.held_out())));
+            let (found, ..) = written("t.siskin", &Rounding { tuning: Some(tuning), ..plain }, None);
+            let (before, after) = found.tuned.unwrap();
+            let held_out = found.held_out.unwrap();
+            assert_eq!(held_out.file_loss, before.min(after));
+            assert_eq!((held_out.name.as_str(), before), ("tune.txt", rounded.held_out.unwrap().file_loss));
+        }
     }
 }

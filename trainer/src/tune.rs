@@ -58,6 +58,11 @@ impl Tuning {
         self.tokens.split_at(self.tokens.len() - held_out)
     }
 
+    /// The text without its end.
+    pub fn trained_on(&self) -> &[u32] {
+        self.parts().0
+    }
+
     /// The end of the text, which is held out.
     pub fn held_out(&self) -> &[u32] {
         self.parts().1
@@ -77,7 +82,7 @@ pub fn tune(
     step: &mut dyn FnMut(u64),
 ) -> Result<Tuned> {
     check(config, tuning)?;
-    let (train, _) = tuning.parts();
+    let train = tuning.trained_on();
     let seq_len = config.context.min(LONGEST).min(train.len() - 1);
     let config = TrainerConfig {
         model: config.clone(),

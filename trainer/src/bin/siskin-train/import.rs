@@ -191,6 +191,9 @@ impl RoundingArgs {
     pub fn rounding(&self, vocab: &Vocab, threads: Option<usize>, default: DType) -> Result<Rounding> {
         let dtype = self.dtype.as_deref().and_then(DType::from_name).unwrap_or(default);
         let most = self.calibration_tokens.unwrap_or(1 << 14);
+        let tuning = self.tuning(vocab)?;
+        // What a tuning holds out shows what the calibration came to, too.
+        let most = tuning.as_ref().map_or(most, |tuning| most.min(tuning.trained_on().len()));
         let calibration = self.calibrate.as_deref().map(|path| read_tokens(path, vocab, most)).transpose()?;
         if let Some(found) = calibration.as_ref().map(Vec::len).filter(|&found| found < 2) {
             return Err(Error::Setting {
@@ -217,7 +220,7 @@ impl RoundingArgs {
             dtype,
             calibration,
             bits_per_weight: self.bits_per_weight,
-            tuning: self.tuning(vocab)?,
+            tuning,
             threads: threads.unwrap_or_else(cores),
         })
     }
